@@ -1,0 +1,1 @@
+"""What the parts stand on: settings, telemetry, transactional Kafka, the local stack."""

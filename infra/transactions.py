@@ -1,0 +1,197 @@
+"""The discipline of a Kafka transaction: records and an input offset, together or not at all.
+
+One implementation for the scheduler and the GPU slots. What makes it hold:
+
+- A producer is an epoch. :meth:`Transactions.renew` throws the old one away and initialises a new
+  one, which fences whoever held the transactional id and ends what they left open.
+- After an error, a timeout, or a disconnect that the client logged since the transaction began, a
+  producer is never used again: librdkafka re-sends EndTxn silently, and a late one would end the
+  next transaction of the same epoch.
+- Nothing is aborted by hand: aborting while the first produce is in flight is fatal in librdkafka,
+  and the next ``init_transactions`` does it anyway.
+- Every call has a deadline. ``send_offsets_to_transaction`` can outlast its own, so a watchdog ends
+  the process: what is unknown then is settled by the next process's ``init_transactions``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from infra.kafka import PARTITIONER, Outgoing, common
+from infra.settings import Settings
+from infra.telemetry import log
+
+_FENCED: Final = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+    }
+)
+_EXIT_STUCK: Final = 70
+
+
+class TransactionError(Exception):
+    """The transaction's outcome is not known to be a commit: read the committed offset."""
+
+
+class FencedError(TransactionError):
+    """Another process holds this transactional id or group membership now: stop."""
+
+
+class Transactions:
+    """Commits under one transactional id. Not thread-safe.
+
+    Attributes:
+        usable: Whether the current producer may begin another transaction.
+    """
+
+    def __init__(self, settings: Settings, transactional_id: str) -> None:
+        self._settings = settings
+        self._id = transactional_id
+        self._timeout = settings.transaction_timeout
+        self._producer: Producer | None = None
+        self._ear = _DisconnectEar()
+        self._failed: KafkaError | None = None
+
+    @property
+    def usable(self) -> bool:
+        """False before :meth:`renew` and after anything that could leave a late EndTxn behind."""
+        return self._producer is not None
+
+    def renew(self) -> None:
+        """Start a new epoch: fence the holder of the id and settle its open transaction.
+
+        Raises:
+            TransactionError: Kafka did not answer in time; call again or give up.
+        """
+        self.discard()
+        self._ear = _DisconnectEar()
+        config: dict[str, Any] = common(self._settings) | {
+            "transactional.id": self._id,
+            "transaction.timeout.ms": int(self._timeout * 1000),
+            "linger.ms": 0,
+            "partitioner": PARTITIONER,
+            "message.max.bytes": 3 * 1024 * 1024,
+            "log.connection.close": True,
+        }
+        producer = Producer(config, logger=self._ear.logger)
+        with _watchdog(self._timeout * 3, "init_transactions"):
+            try:
+                producer.init_transactions(self._timeout * 2)
+            except KafkaException as error:
+                raise _told(error) from error
+        self._producer = producer
+
+    def discard(self) -> None:
+        """Never use the current producer again; its open transaction is ended by the next one."""
+        self._producer = None
+        self._failed = None
+
+    def commit(
+        self, records: Iterable[Outgoing], offset: TopicPartition, consumer: Consumer
+    ) -> None:
+        """Commit ``records`` and the input ``offset`` of ``consumer``'s group in one transaction.
+
+        Args:
+            records: What to produce.
+            offset: Next offset to read, with metadata if wanted.
+            consumer: Whose group metadata fences the commit.
+
+        Raises:
+            FencedError: someone else is the owner now.
+            TransactionError: anything else; the producer has been discarded.
+        """
+        producer = self._producer
+        if producer is None:
+            raise TransactionError("renew() first")
+        producer.poll(0)
+        self._ear.heard = False
+        with _watchdog(self._timeout * 3, "transaction"):
+            try:
+                self._run(producer, records, offset, consumer)
+            except KafkaException as error:
+                self.discard()
+                raise _told(error) from error
+            producer.poll(0)
+        if self._ear.heard:
+            log().warning("transaction.disconnect_heard", transactional_id=self._id)
+            self.discard()
+
+    def _run(
+        self,
+        producer: Producer,
+        records: Iterable[Outgoing],
+        offset: TopicPartition,
+        consumer: Consumer,
+    ) -> None:
+        producer.begin_transaction()
+        for record in records:
+            self._produce(producer, record)
+        producer.send_offsets_to_transaction(
+            [offset], consumer.consumer_group_metadata(), self._timeout
+        )
+        producer.commit_transaction(self._timeout)
+        if self._failed is not None:
+            raise KafkaException(self._failed)
+
+    def _produce(self, producer: Producer, record: Outgoing) -> None:
+        while True:
+            try:
+                record.produce_to(producer, on_delivery=self._on_delivery)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                producer.poll(0)
+                return
+
+    def _on_delivery(self, error: KafkaError | None, _: Any) -> None:
+        if error is not None:
+            self._failed = error
+
+
+def _told(error: KafkaException) -> TransactionError:
+    cause = error.args[0]
+    kind = FencedError if cause.code() in _FENCED else TransactionError
+    return kind(f"{cause.name()}: {cause.str()}")
+
+
+class _DisconnectEar:
+    """Listens to librdkafka's log for lost connections."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self.logger = logging.Logger("librdkafka", logging.DEBUG)
+        handler = logging.Handler()
+        handler.emit = self._emit  # type: ignore[method-assign]
+        self.logger.addHandler(handler)
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().lower()
+        if "disconnect" in text or "timed out" in text or "connection" in text:
+            self.heard = True
+
+
+@contextmanager
+def _watchdog(seconds: float, what: str) -> Iterator[None]:
+    def end() -> None:
+        log().error("transaction.stuck", what=what, seconds=seconds)
+        os._exit(_EXIT_STUCK)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

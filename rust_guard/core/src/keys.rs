@@ -1,0 +1,99 @@
+//! Where everything lies in the bucket.
+//!
+//! | key | what |
+//! |---|---|
+//! | `claims/INCARNATION/JOB/ATTEMPT` | the claim: proof of who owns the attempt, kept |
+//! | `starts/INCARNATION/JOB/ATTEMPT/START` | one per start of that attempt, until released |
+//! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.mp4` | an artifact |
+//! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.json` | its seal, written after it |
+//!
+//! The incarnation is in every key, so a recreated cluster over an old bucket neither trusts nor
+//! trips over what the old one left. Ids are validated types: no key leaves its prefix.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::ids::{JobId, Ordinal, PoolIncarnation, TenantId};
+
+/// What an artifact's key ends with.
+pub const VIDEO_SUFFIX: &str = ".mp4";
+/// What a seal's key ends with.
+pub const SEAL_SUFFIX: &str = ".json";
+
+/// Who claims what: the part of a claim that decides its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Life of the pool's state.
+    pub pool_incarnation: PoolIncarnation,
+    /// Owner of the job.
+    pub tenant_id: TenantId,
+    /// The job.
+    pub job_id: JobId,
+    /// Which attempt at it.
+    pub attempt: Ordinal,
+}
+
+impl Subject {
+    /// Key of the claim.
+    #[must_use]
+    pub fn claim_key(&self) -> String {
+        format!("claims/{}/{}/{}", self.pool_incarnation, self.job_id, self.attempt)
+    }
+
+    /// Prefix (without a final slash) of the start markers of this attempt.
+    #[must_use]
+    pub fn starts_prefix(&self) -> String {
+        format!("{}/{}", self.job_starts_prefix(), self.attempt)
+    }
+
+    /// Prefix (without a final slash) of the start markers of every attempt at the job.
+    #[must_use]
+    pub fn job_starts_prefix(&self) -> String {
+        format!("starts/{}/{}", self.pool_incarnation, self.job_id)
+    }
+
+    /// Key of one start marker.
+    #[must_use]
+    pub fn start_key(&self, start: Ordinal) -> String {
+        format!("{}/{start}", self.starts_prefix())
+    }
+
+    /// Prefix (without a final slash) of the job's artifacts and seals.
+    #[must_use]
+    pub fn videos_prefix(&self) -> String {
+        format!("videos/{}/{}/{}", self.tenant_id, self.job_id, self.pool_incarnation)
+    }
+
+    /// Key of the artifact that start `start` of attempt `attempt` may write.
+    #[must_use]
+    pub fn video_key(&self, attempt: Ordinal, start: Ordinal) -> String {
+        format!("{}/{attempt}-{start}{VIDEO_SUFFIX}", self.videos_prefix())
+    }
+
+    /// Key of that artifact's seal.
+    #[must_use]
+    pub fn seal_key(&self, attempt: Ordinal, start: Ordinal) -> String {
+        format!("{}/{attempt}-{start}{SEAL_SUFFIX}", self.videos_prefix())
+    }
+
+    /// Attempt and start of a seal's key, if `key` is one of this job's.
+    #[must_use]
+    pub fn parse_seal_key(&self, key: &str) -> Option<(Ordinal, Ordinal)> {
+        let name = key.strip_prefix(self.videos_prefix().as_str())?.strip_prefix('/')?;
+        let (attempt, start) = name.strip_suffix(SEAL_SUFFIX)?.split_once('-')?;
+        let pair = (ordinal(attempt)?, ordinal(start)?);
+        // "01-1" and "+1-1" parse too, but are not keys this crate writes.
+        (self.seal_key(pair.0, pair.1) == key).then_some(pair)
+    }
+
+    /// Number of a start marker's key, if `key` is one of this attempt's.
+    #[must_use]
+    pub fn parse_start_key(&self, key: &str) -> Option<Ordinal> {
+        let start = ordinal(key.strip_prefix(self.starts_prefix().as_str())?.strip_prefix('/')?)?;
+        (self.start_key(start) == key).then_some(start)
+    }
+}
+
+fn ordinal(text: &str) -> Option<Ordinal> {
+    Ordinal::new("key", text.parse().ok()?).ok()
+}

@@ -1,0 +1,81 @@
+"""Every reason a request is turned down or a job ends early, declared once.
+
+HTTP problem types, Refused and Failed events, dead letters and their documentation all use these
+codes. They are stable: a code may be added, never renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class ReasonSpec(NamedTuple):
+    """How one reason is shown: HTTP status, short title, and what its reader can do."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+REASONS: Final[dict[str, ReasonSpec]] = {
+    # The request itself
+    "invalid_request": ReasonSpec(422, "Invalid request", "Correct the fields listed in `errors`."),
+    "malformed_body": ReasonSpec(400, "Malformed body", "Send one JSON object, UTF-8."),
+    "body_too_large": ReasonSpec(413, "Body too large", "Send at most 64 KiB."),
+    "unauthenticated": ReasonSpec(
+        401, "No valid API key", "Send a valid key: Authorization: Bearer KEY."
+    ),
+    "forbidden": ReasonSpec(403, "Not allowed", "Use a key with the needed scope."),
+    "not_found": ReasonSpec(404, "Not found", "Check the id and the path."),
+    "method_not_allowed": ReasonSpec(405, "Method not allowed", "See the `Allow` header."),
+    "idempotency_conflict": ReasonSpec(
+        422, "Idempotency key was used for another request", "Use a fresh Idempotency-Key."
+    ),
+    "job_conflict": ReasonSpec(
+        409, "The job id belongs to another request", "Use a fresh job_id for another video."
+    ),
+    "video_not_ready": ReasonSpec(
+        409, "The job has no video", "Wait until its status is completed."
+    ),
+    "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
+    "rate_limited": ReasonSpec(429, "Too many requests", "Slow down and send it again."),
+    "overloaded": ReasonSpec(
+        503, "Too many submitted jobs await confirmation", "Try again after Retry-After seconds."
+    ),
+    "dependency_unavailable": ReasonSpec(
+        503, "A dependency is unavailable", "Try again after Retry-After seconds."
+    ),
+    "internal": ReasonSpec(500, "Internal error", "Try again; report the trace id if it stays."),
+    # Records on Kafka
+    "unreadable_record": ReasonSpec(
+        400, "The record is not Avro in a known framing", "Use the Confluent wire format."
+    ),
+    "unknown_schema": ReasonSpec(
+        400, "The record's schema is not one this service ships", "Produce with schemas/avro."
+    ),
+    "wrong_record_type": ReasonSpec(
+        400, "The record has the schema of another topic", "Check which topic you produce to."
+    ),
+    "record_too_large": ReasonSpec(413, "The record is too large", "Shorten the prompt."),
+    "unknown_pool": ReasonSpec(422, "No such pool", "Leave `pool` out or name one that exists."),
+    "too_old": ReasonSpec(
+        410, "The request is older than the dedupe window", "Send it again with a fresh job_id."
+    ),
+    # Jobs
+    "expired": ReasonSpec(410, "The job expired before it started", "Give it more time."),
+    "cancelled_by_owner": ReasonSpec(409, "Cancelled by its owner", "Nothing to do."),
+    "slot_fenced": ReasonSpec(503, "The GPU consumer was lost", "It is tried again elsewhere."),
+    "out_of_memory": ReasonSpec(
+        503, "The GPU ran out of memory", "Ask for fewer frames or a smaller size."
+    ),
+    "render_crashed": ReasonSpec(503, "The render process died", "It is tried again."),
+    "render_stuck": ReasonSpec(503, "The render stopped making progress", "It is tried again."),
+    "bad_output": ReasonSpec(503, "The video failed its checks", "It is tried again."),
+    "store_unavailable": ReasonSpec(503, "The object store failed", "It is tried again."),
+    "model_unavailable": ReasonSpec(503, "The model could not be loaded", "Tell the operator."),
+    "invalid_spec": ReasonSpec(422, "The model refused the parameters", "Change them."),
+    "claim_conflict": ReasonSpec(
+        409, "Another spec holds this job's claim", "Tell the operator: ids were reused."
+    ),
+    "attempts_exhausted": ReasonSpec(503, "Every attempt failed", "Submit it again later."),
+}
