@@ -34,6 +34,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 MAX_PROMPT_BYTES: Final = 8192
 SIDE_STEP, MIN_SIDE, MAX_WIDTH, MAX_HEIGHT = 16, 32, 1360, 768
 MAX_FRAMES: Final = 301
+#: Mochi's linear-quadratic schedule has no single-step form.
+MIN_STEPS: Final = 2
 MAX_STEPS: Final = 256
 MAX_GUIDANCE: Final = 30.0
 MAX_SEED: Final = 2**32 - 1
@@ -175,8 +177,8 @@ def _picture(request: JobRequested) -> list[Violation]:
         message = f"Use 6k+1 frames, at most {MAX_FRAMES}: 7, 13, ..., 301."
         found.append(Violation("num_frames", "invalid_num_frames", message))
     steps = request.num_inference_steps
-    if steps is not None and not 1 <= steps <= MAX_STEPS:
-        message = f"Use 1 to {MAX_STEPS} denoising steps."
+    if steps is not None and not MIN_STEPS <= steps <= MAX_STEPS:
+        message = f"Use {MIN_STEPS} to {MAX_STEPS} denoising steps."
         found.append(Violation("num_inference_steps", "invalid_num_inference_steps", message))
     scale = request.guidance_scale
     if scale is not None and not (math.isfinite(scale) and 0 <= scale <= MAX_GUIDANCE):
