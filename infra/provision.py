@@ -10,14 +10,19 @@ import time
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # exported without __all__
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
 )
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, ServerConfig
+from confluent_kafka.schema_registry import (
+    ConfigCompatibilityLevel,
+    Schema,
+    SchemaRegistryClient,
+    ServerConfig,
+)
 from minio import Minio
 
 from infra.kafka import common
@@ -83,7 +88,9 @@ def register_schemas(config: Settings, declared: list[Topic]) -> None:
         versions = [text for _, text in released(topic.record)]
         for text in dict.fromkeys([*versions, shipped(topic.record).text]):
             registry.register_schema(subject, Schema(text, "AVRO"))
-        registry.set_config(subject, ServerConfig(compatibility="FULL_TRANSITIVE"))
+        registry.set_config(
+            subject, ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
+        )
 
 
 def object_store(config: Settings) -> Minio:

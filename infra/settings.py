@@ -19,80 +19,117 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TTV_", extra="ignore", frozen=True)
 
     # Kafka and the schema registry
-    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port].")
-    registry: str = Field("http://127.0.0.1:8081", description="Schema registry, Confluent API.")
-    topic_prefix: str = Field("ttv.", description="Prepended to every topic and group name.")
-    replication: int = Field(1, ge=1, description="Replication factor of topics that are created.")
+    kafka: str = Field(
+        default="127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]."
+    )
+    registry: str = Field(
+        default="http://127.0.0.1:8081", description="Schema registry, Confluent API."
+    )
+    topic_prefix: str = Field(
+        default="ttv.", description="Prepended to every topic and group name."
+    )
+    replication: int = Field(
+        default=1, ge=1, description="Replication factor of topics that are created."
+    )
     transaction_timeout: float = Field(
-        10.0, gt=0, description="Kafka aborts a transaction left open for longer."
+        default=10.0, gt=0, description="Kafka aborts a transaction left open for longer."
     )
 
     # Object store
-    s3_endpoint: str = Field("http://127.0.0.1:9000", description="URL of the S3 endpoint.")
-    s3_bucket: str = Field("ttv", description="Bucket for claims, checkpoints and videos.")
-    s3_access_key: str = Field("ttv", description="S3 access key.")
-    s3_secret_key: SecretStr = Field(SecretStr("ttv-local"), description="S3 secret key.")
-    s3_region: str = Field("us-east-1", description="Region used in signatures.")
+    s3_endpoint: str = Field(default="http://127.0.0.1:9000", description="URL of the S3 endpoint.")
+    s3_bucket: str = Field(default="ttv", description="Bucket for claims, checkpoints and videos.")
+    s3_access_key: str = Field(default="ttv", description="S3 access key.")
+    s3_secret_key: SecretStr = Field(default=SecretStr("ttv-local"), description="S3 secret key.")
+    s3_region: str = Field(default="us-east-1", description="Region used in signatures.")
 
     # Edge
     postgres: SecretStr = Field(
-        SecretStr("postgresql://ttv@127.0.0.1:5432/ttv"), description="PostgreSQL URL."
+        default=SecretStr("postgresql://ttv@127.0.0.1:5432/ttv"), description="PostgreSQL URL."
     )
-    http_host: str = Field("127.0.0.1", description="Address the API binds to.")
-    http_port: int = Field(8000, description="Port the API binds to.")
+    http_host: str = Field(default="127.0.0.1", description="Address the API binds to.")
+    http_port: int = Field(default=8000, description="Port the API binds to.")
     bootstrap_api_key: SecretStr | None = Field(
-        None, description="An admin API key that exists from the first start; unset: none."
+        default=None, description="An admin API key that exists from the first start; unset: none."
     )
-    bootstrap_tenant: str = Field("default", description="Tenant of the bootstrap API key.")
-    download_ttl: int = Field(300, ge=1, le=3600, description="Life of a presigned download link.")
+    bootstrap_tenant: str = Field(default="default", description="Tenant of the bootstrap API key.")
+    download_ttl: int = Field(
+        default=300, ge=1, le=3600, description="Life of a presigned download link."
+    )
     max_unconfirmed: int = Field(
-        1000, ge=1, description="Submitted jobs not yet admitted above which submits answer 503."
+        default=1000,
+        ge=1,
+        description="Submitted jobs not yet admitted above which submits answer 503.",
     )
-    relay_after: float = Field(5.0, description="A job unconfirmed for longer is produced again.")
+    relay_after: float = Field(
+        default=5.0, description="A job unconfirmed for longer is produced again."
+    )
     webhook_secret: SecretStr = Field(
-        SecretStr("whsec_bG9jYWwtc2VjcmV0LWNoYW5nZS1tZSE="),
+        default=SecretStr("whsec_bG9jYWwtc2VjcmV0LWNoYW5nZS1tZSE="),
         description="Signs deliveries to a job's own webhook_url (whsec_ + base64).",
     )
-    webhook_timeout: float = Field(10.0, gt=0, description="Deadline of one delivery attempt.")
+    webhook_timeout: float = Field(
+        default=10.0, gt=0, description="Deadline of one delivery attempt."
+    )
     webhook_allow_private: bool = Field(
-        False, description="Allow webhook targets on loopback, private and link-local addresses."
+        default=False,
+        description="Allow webhook targets on loopback, private and link-local addresses.",
     )
 
     # Admission and scheduling
-    pool: str = Field("mochi-1", description="Pool this scheduler or GPU consumer serves.")
+    pool: str = Field(default="mochi-1", description="Pool this scheduler or GPU consumer serves.")
     tenant_rate: float = Field(
-        50.0, gt=0, description="Admissions per second and tenant, sustained."
+        default=50.0, gt=0, description="Admissions per second and tenant, sustained."
     )
-    tenant_burst: int = Field(200, ge=1, description="Admissions a tenant may make at once.")
-    instance: str = Field("0", description="Names this replica to its consumer group, stably.")
-    tick_interval: float = Field(1.0, gt=0, description="Seconds between Ticks of the scheduler.")
-    beat_interval: float = Field(1.0, gt=0, description="Seconds between SlotBeats.")
-    beat_timeout: float = Field(15.0, gt=0, description="A slot silent for longer is fenced.")
+    tenant_burst: int = Field(
+        default=200, ge=1, description="Admissions a tenant may make at once."
+    )
+    instance: str = Field(
+        default="0", description="Names this replica to its consumer group, stably."
+    )
+    tick_interval: float = Field(
+        default=1.0, gt=0, description="Seconds between Ticks of the scheduler."
+    )
+    beat_interval: float = Field(default=1.0, gt=0, description="Seconds between SlotBeats.")
+    beat_timeout: float = Field(
+        default=15.0, gt=0, description="A slot silent for longer is fenced."
+    )
     dedupe_window: float = Field(
-        7 * 86400.0, gt=0, description="How long ended jobs are remembered."
+        default=7 * 86400.0, gt=0, description="How long ended jobs are remembered."
     )
 
     # GPU consumer
-    slot: int = Field(0, ge=0, description="Slot number: the partition of the pool's assignments.")
-    slots: int = Field(64, ge=1, description="Partitions of the pool's assignments topic.")
+    slot: int = Field(
+        default=0, ge=0, description="Slot number: the partition of the pool's assignments."
+    )
+    slots: int = Field(default=64, ge=1, description="Partitions of the pool's assignments topic.")
     model: str = Field(
-        "tiny", description="'tiny' (random weights, made locally), a local folder, or a hub id."
+        default="tiny",
+        description="'tiny' (random weights, made locally), a local folder, or a hub id.",
     )
     model_dir: Path = Field(
-        Path(".cache/models"), description="Where the tiny model is kept once made."
+        default=Path(".cache/models"), description="Where the tiny model is kept once made."
     )
-    device: str = Field("auto", description="torch device: auto, cpu, cuda:N.")
-    work_dir: Path = Field(Path("var/work"), description="Scratch space for frames and MP4 files.")
-    step_timeout: float = Field(120.0, gt=0, description="A denoising step silent longer is stuck.")
+    device: str = Field(default="auto", description="torch device: auto, cpu, cuda:N.")
+    work_dir: Path = Field(
+        default=Path("var/work"), description="Scratch space for frames and MP4 files."
+    )
+    load_timeout: float = Field(
+        default=1800.0, gt=0, description="A model loading for longer is stuck."
+    )
+    step_timeout: float = Field(
+        default=120.0, gt=0, description="A denoising step silent longer is stuck."
+    )
 
     # Telemetry
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     trace_dir: Path | None = Field(
-        None, description="Write finished spans as JSON lines into this folder."
+        default=None, description="Write finished spans as JSON lines into this folder."
     )
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP traces endpoint.")
-    metrics_port: int = Field(0, description="Prometheus port on loopback; 0: none.")
-    crash_at: str | None = Field(None, description="Named crash point: exit there, for tests.")
+    otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP traces endpoint.")
+    metrics_port: int = Field(default=0, description="Prometheus port on loopback; 0: none.")
+    crash_at: str | None = Field(
+        default=None, description="Named crash point: exit there, for tests."
+    )
 
 
 @functools.cache

@@ -80,7 +80,7 @@ def _start_logs(service: str, level: str) -> None:
 
 
 def _line(span: ReadableSpan) -> str:
-    return str(span.to_json(indent=None)) + "\n"  # type: ignore[arg-type] # None: one line
+    return str(span.to_json(indent=None)) + "\n"
 
 
 def _start_traces(service: str, settings: Settings) -> None:
@@ -111,10 +111,15 @@ def span(
         yield current
 
 
-def traceparent() -> str | None:
-    """The current span as a W3C traceparent, or None outside any."""
+def begin_span(name: str, parent: str | None, **attributes: Any) -> Span:
+    """A span that outlives the block it begins in, under a traceparent; ``end()`` it."""
+    return trace.get_tracer("ttv").start_span(name, context_of(parent), attributes=attributes)
+
+
+def traceparent(of: Span | None = None) -> str | None:
+    """A span (default: the current one) as a W3C traceparent, or None when there is none."""
     carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier)
+    _PROPAGATOR.inject(carrier, None if of is None else trace.set_span_in_context(of, Context()))
     return carrier.get("traceparent")
 
 

@@ -28,25 +28,12 @@ from infra.kafka import PARTITIONER, Outgoing, common
 from infra.settings import Settings
 from infra.telemetry import log
 
-_FENCED: Final = frozenset(
-    {
-        KafkaError._FENCED,  # noqa: SLF001
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-    }
-)
 _EXIT_STUCK: Final = 70
 
 
 class TransactionError(Exception):
-    """The transaction's outcome is not known to be a commit: read the committed offset."""
-
-
-class FencedError(TransactionError):
-    """Another process holds this transactional id or group membership now: stop."""
+    """The transaction is not known to be committed: :meth:`Transactions.renew`, then read the
+    committed offset, which tells."""
 
 
 class Transactions:
@@ -109,8 +96,7 @@ class Transactions:
             consumer: Whose group metadata fences the commit.
 
         Raises:
-            FencedError: someone else is the owner now.
-            TransactionError: anything else; the producer has been discarded.
+            TransactionError: not known to be committed; the producer has been discarded.
         """
         producer = self._producer
         if producer is None:
@@ -162,8 +148,7 @@ class Transactions:
 
 def _told(error: KafkaException) -> TransactionError:
     cause = error.args[0]
-    kind = FencedError if cause.code() in _FENCED else TransactionError
-    return kind(f"{cause.name()}: {cause.str()}")
+    return TransactionError(f"{cause.name()}: {cause.str()}")
 
 
 class _DisconnectEar:
@@ -171,7 +156,8 @@ class _DisconnectEar:
 
     def __init__(self) -> None:
         self.heard = False
-        self.logger = logging.Logger("librdkafka", logging.DEBUG)
+        # A logger of its own, outside the process's tree: it listens, and prints nothing.
+        self.logger = logging.Logger("librdkafka", logging.DEBUG)  # noqa: LOG001
         handler = logging.Handler()
         handler.emit = self._emit  # type: ignore[method-assign]
         self.logger.addHandler(handler)

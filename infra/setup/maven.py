@@ -34,25 +34,25 @@ def context() -> MavenContext:
 def write_lock(coordinates: list[str], lock: Path) -> None:
     """Resolve ``coordinates`` (group:artifact:version[:packaging:classifier]) into ``lock``."""
     client = context()
-    roots = [_dependency(client, coordinate) for coordinate in coordinates]
-    jars = [root for root in roots if root.type == "jar"]
-    resolved = [root for root in roots if root.type != "jar"]
-    if jars:
-        inputs, transitive = client.resolver.resolve(jars)
-        resolved += [*inputs, *transitive]
-    locked = sorted(
-        (LockedDependency.from_dependency(dependency) for dependency in resolved),
-        key=lambda item: (item.groupId, item.artifactId),
-    )
+    resolved: dict[tuple[str, str], Dependency] = {}
+    for coordinate in coordinates:
+        # One at a time, the first wins: together, the BOM of one would change the other's versions.
+        for dependency in _closure(client, coordinate):
+            resolved.setdefault((dependency.groupId, dependency.artifactId), dependency)
+    locked = [LockedDependency.from_dependency(resolved[key]) for key in sorted(resolved)]
     LockFile(locked).save(lock)
 
 
-def _dependency(client: MavenContext, coordinate: str) -> Dependency:
+def _closure(client: MavenContext, coordinate: str) -> list[Dependency]:
     group, artifact, version, *rest = coordinate.split(":")
     packaging = rest[0] if rest else "jar"
     classifier = rest[1] if len(rest) > 1 else ""
     component = client.project(group, artifact).at_version(version)
-    return Dependency(component.artifact(classifier=classifier, packaging=packaging))
+    root = Dependency(component.artifact(classifier=classifier, packaging=packaging))
+    if packaging != "jar":
+        return [root]
+    inputs, transitive = client.resolver.resolve([root])
+    return [*inputs, *transitive]
 
 
 def fetch(lock: Path, folder: Path) -> None:

@@ -1,0 +1,83 @@
+"""One attempt at a job, from its Assign to its commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from opentelemetry.trace import Span
+
+from gpu_consumer.render.job import RenderJob
+from infra.telemetry import begin_span, traceparent
+from rust_guard import Claim
+from schemas.job import FPS
+from schemas.records import Assignment, Job
+
+
+class Phase(Enum):
+    """Where an attempt is."""
+
+    CLAIMING = "claiming"
+    RENDERING = "rendering"
+    SEALING = "sealing"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What the slot works on.
+
+    Attributes:
+        n: Assignment number.
+        number: Attempt number of the job, from 1.
+        job: The job.
+        offset: Of the Assign in the slot's log.
+        pool_incarnation: Keeps the claims of a recreated cluster apart.
+        span: Covers the attempt; ends with it.
+        phase: Where it is.
+        cancelled: Its owner asked to stop it.
+        claim: Proof of ownership, once claimed.
+        frames_sha256: Of the raw frames, once rendered.
+    """
+
+    n: int
+    number: int
+    job: Job
+    offset: int
+    pool_incarnation: str
+    span: Span
+    phase: Phase = Phase.CLAIMING
+    cancelled: bool = False
+    claim: Claim | None = None
+    frames_sha256: str | None = field(default=None)
+
+    @classmethod
+    def of(cls, order: Assignment, job: Job, offset: int, parent: str | None) -> Attempt:
+        """Begin the attempt that an Assign at ``offset`` asks for, under its traceparent."""
+        span = begin_span("render job", parent, job_id=order.job_id, attempt=order.attempt)
+        return cls(order.n, order.attempt, job, offset, order.pool_incarnation, span)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the attempt's records travel under."""
+        return traceparent(self.span)
+
+    def file(self, folder: Path) -> Path:
+        """Where the render puts its video."""
+        return folder / f"{self.job.job_id}-{self.number}.mp4"
+
+    def render_job(self) -> RenderJob:
+        """The attempt as the renderer takes it."""
+        spec = self.job.spec
+        return RenderJob(
+            job_id=self.job.job_id,
+            prompt=spec.prompt,
+            negative_prompt=spec.negative_prompt,
+            width=spec.width,
+            height=spec.height,
+            num_frames=spec.num_frames,
+            num_inference_steps=spec.num_inference_steps,
+            guidance_scale=spec.guidance_scale,
+            seed=spec.seed,
+            fps=FPS,
+        )

@@ -1,0 +1,140 @@
+"""The slot's side of Kafka: its place in the log, and the transactions that move it.
+
+Every transaction commits the slot's offset with a :class:`SlotMark`: who holds the slot, and a
+number that grows by one. After an outcome that is not known, and after every new epoch, the mark
+tells whether the commit happened, did not happen, or the slot has been taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from infra.kafka import Outgoing, committed_consumer, committed_offset
+from infra.settings import Settings
+from infra.slots import SlotMark, slot_group, slot_transactional_id
+from infra.telemetry import log
+from infra.transactions import TransactionError, Transactions
+from schemas.topics import Topics
+
+#: Longer than Kafka's coordinators need to come back.
+_PATIENCE: Final = 120.0
+_PAUSE: Final = 0.2
+
+
+class FencedError(Exception):
+    """The slot is someone else's now: stop the render and end the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A committed place in the slot's log."""
+
+    offset: int
+    mark: SlotMark
+
+
+class SlotLog:
+    """One opening of one slot. Not thread-safe; nothing here blocks for longer than its deadline.
+
+    Attributes:
+        incarnation: Names this opening in facts and marks.
+        topic: The pool's assignments.
+    """
+
+    def __init__(self, settings: Settings, incarnation: str) -> None:
+        self.incarnation = incarnation
+        self._slot = settings.slot
+        self.topic = Topics(settings.topic_prefix).assignments(settings.pool)
+        self._consumer = committed_consumer(settings, slot_group(settings))
+        self._transactions = Transactions(settings, slot_transactional_id(settings, settings.slot))
+        self._place = Place(0, SlotMark(0, "", 0))
+
+    @property
+    def done_through(self) -> int:
+        """Last assignment number whose end is committed."""
+        return self._place.mark.n
+
+    def take(self) -> None:
+        """Fence whoever held the slot and learn where it stands. Commit something next.
+
+        Raises:
+            TransactionError, KafkaException: Kafka did not answer.
+        """
+        self._transactions.renew()
+        self._place = self._read()
+
+    def start_reading(self) -> None:
+        """Read orders from the committed place on."""
+        self._consumer.assign([TopicPartition(self.topic, self._slot, self._place.offset)])
+
+    def poll(self, timeout: float) -> Message | None:
+        """The next committed order, or None.
+
+        Raises:
+            KafkaException: the log cannot be read; an offset that is gone is never guessed.
+        """
+        message = self._consumer.poll(timeout)
+        if message is not None and message.error() is not None:
+            raise KafkaException(message.error())
+        return message
+
+    def commit(
+        self, records: Sequence[Outgoing], done: int | None = None, offset: int | None = None
+    ) -> None:
+        """Commit ``records`` with the slot's place; try until it is known to be done.
+
+        Args:
+            records: What to produce.
+            done: Assignment number that ends with this; None: none does.
+            offset: Next order to read after a crash; None: unchanged.
+
+        Raises:
+            FencedError: the slot has been taken.
+            TransactionError: Kafka was away for too long.
+        """
+        before = self._place
+        after = Place(
+            before.offset if offset is None else offset,
+            SlotMark(
+                before.mark.n if done is None else done, self.incarnation, before.mark.seq + 1
+            ),
+        )
+        give_up = time.monotonic() + _PATIENCE
+        while not self._try(records, before, after):
+            if time.monotonic() > give_up:
+                raise TransactionError("Kafka has been away for too long")
+            time.sleep(_PAUSE)
+        self._place = after
+        self._transactions.discard()  # a new epoch for every transaction
+
+    def _try(self, records: Sequence[Outgoing], before: Place, after: Place) -> bool:
+        try:
+            if not self._transactions.usable:
+                self._transactions.renew()
+                found = self._read()
+                if found == after:
+                    return True
+                if found != before:
+                    raise FencedError(f"slot {self._slot} is held by {found.mark.holder}")
+            position = after.mark.position(self.topic, self._slot, after.offset)
+            self._transactions.commit(records, position, self._consumer)
+        except (TransactionError, KafkaException) as error:
+            log().warning("slot.commit_unknown", slot=self._slot, error=str(error))
+            self._transactions.discard()
+            return False
+        return True
+
+    def _read(self) -> Place:
+        committed = committed_offset(self._consumer, self.topic, self._slot)
+        offset = committed.offset if committed is not None else 0
+        return Place(offset, SlotMark.read(committed))
+
+    def close(self) -> None:
+        """Leave without committing anything."""
+        self._transactions.discard()
+        self._consumer.close()

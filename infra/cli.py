@@ -1,0 +1,20 @@
+"""The command line, ``ttv``: each part of the product adds its own commands."""
+
+from __future__ import annotations
+
+import typer
+
+from infra.stack import commands
+
+app = typer.Typer(
+    name="ttv",
+    help="Text to video on your own machines: run the service, send it jobs, see what it does.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands.register(app)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The scheduler: one transactional fold over a pool's inbox. See streams/README.md."""

@@ -1,0 +1,194 @@
+"""``python -m streams.scheduler``: the shell around the fold.
+
+Crash-only: whatever goes wrong ends the process, and the next one restores to the committed offset.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from infra.crash import crash_point
+from infra.kafka import Outgoing, committed_consumer, committed_offset, plain_producer
+from infra.settings import Settings, settings
+from infra.telemetry import log, start
+from infra.transactions import TransactionError, Transactions
+from schemas.codec import codec
+from schemas.errors import CodecError
+from schemas.records import PoolFact
+from schemas.topics import Topics
+from streams.scheduler import metrics
+from streams.scheduler.commands import Fence
+from streams.scheduler.fencing import AssignmentNotFoundError, fence
+from streams.scheduler.fold import Fold, FoldSettings, UnknownFactError
+from streams.scheduler.outbox import Outbox
+from streams.scheduler.restore import StateLostError, restore
+from streams.scheduler.source import Source
+from streams.scheduler.state import State
+
+_BATCH: Final = 500
+
+
+class OvertakenError(Exception):
+    """The inbox belongs to another scheduler now."""
+
+
+class Scheduler:
+    """Folds one pool's inbox for as long as the group gives it that partition."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self._codec = codec(config.registry)
+        self._topics = Topics(config.topic_prefix)
+        self._inbox = self._topics.inbox(config.pool)
+        self._outbox = Outbox(self._codec, self._topics, config.pool)
+        self._group = self._topics.group(f"scheduler.{config.pool}")
+        self._transactions = Transactions(config, f"{config.topic_prefix}scheduler-{config.pool}")
+        self._consumer: Consumer = committed_consumer(
+            config,
+            self._group,
+            **{
+                "group.instance.id": f"scheduler-{config.pool}-{config.instance}",
+                "session.timeout.ms": 6000,
+                "heartbeat.interval.ms": 1000,
+            },
+        )
+        self._ticker = plain_producer(config)
+        self._next_tick = 0.0
+        self._fold: Fold | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        """Fold until told to stop.
+
+        Raises:
+            OvertakenError: another instance took over.
+            TransactionError: a commit's outcome is unknown.
+            KafkaException: Kafka failed.
+            CodecError: the inbox holds a record that cannot be read; nothing is skipped.
+        """
+        self._consumer.subscribe(
+            [self._inbox],
+            on_assign=self._on_assign,
+            on_revoke=self._overtaken,
+            on_lost=self._overtaken,
+        )
+        while not self._stopping:
+            batch = self._poll()
+            if self._fold is not None:
+                self._tick(self._fold.state)
+            if batch:
+                self._commit(batch)
+        self._consumer.close()
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """Stop after the batch in hand."""
+        self._stopping = True
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        self._transactions.renew()
+        committed = committed_offset(consumer, self._inbox, 0)
+        crash_point("scheduler_during_restore")
+        state = restore(self._config, self._codec, committed.offset if committed else None)
+        self._fold = Fold(state, FoldSettings.of(self._config))
+        consumer.assign([TopicPartition(self._inbox, 0, state.cursor.offset)])
+        metrics.RESTORES.inc()
+
+    def _overtaken(self, _: Consumer, __: list[TopicPartition]) -> None:
+        if not self._stopping:
+            raise OvertakenError("the inbox was given to another scheduler")
+
+    def _poll(self) -> list[Message]:
+        first = self._consumer.poll(0.1)
+        if first is None:
+            return []
+        batch = [first, *self._consumer.consume(_BATCH - 1, 0)]
+        for message in batch:
+            if message.error() is not None:
+                raise KafkaException(message.error())
+        return batch
+
+    def _tick(self, state: State) -> None:
+        now = time.monotonic()
+        self._ticker.poll(0)
+        if now < self._next_tick:
+            return
+        self._next_tick = now + self._config.tick_interval
+        value = self._codec.encode(self._inbox, PoolFact(kind="Tick"))
+        Outgoing(self._inbox, value, partition=0).produce_to(self._ticker)
+        metrics.observe(state)
+
+    def _commit(self, batch: list[Message]) -> None:
+        fold = self._fold
+        if fold is None:
+            raise OvertakenError("records without an assignment")
+        crash_point("scheduler_after_read")
+        records: list[Outgoing] = []
+        fences: dict[int, Fence] = {}
+        began = time.monotonic()
+        for message in batch:
+            source = Source.of(message)
+            fact = self._codec.decode(PoolFact, source.value)
+            metrics.FACTS.labels(fact.kind).inc()
+            for command in fold.step(fact, source.offset, source.at):
+                records.extend(self._outbox.records(command, source))
+                if isinstance(command, Fence):
+                    fences[command.slot] = command
+        records.extend(self._outbox.state_records(fold.state))
+        position = TopicPartition(self._inbox, 0, fold.state.cursor.offset)
+        crash_point("scheduler_before_commit")
+        self._transactions.commit(records, position, self._consumer)
+        crash_point("scheduler_after_commit")
+        metrics.BATCH_SECONDS.observe(time.monotonic() - began)
+        if not self._transactions.usable:
+            self._renew(fold.state.cursor.offset)
+        for command in fences.values():
+            self._fence(command)
+
+    def _renew(self, expected: int) -> None:
+        self._transactions.renew()
+        committed = committed_offset(self._consumer, self._inbox, 0)
+        if committed is None or committed.offset != expected:
+            raise OvertakenError(f"committed offset is {committed}, expected {expected}")
+
+    def _fence(self, command: Fence) -> None:
+        fold = self._fold
+        slot = fold.state.slots.get(command.slot) if fold else None
+        if slot is None or slot.phase != "fencing":
+            return
+        metrics.FENCES.inc()
+        try:
+            fence(self._config, self._codec, command)
+        except (TransactionError, KafkaException, AssignmentNotFoundError) as error:
+            log().warning("slot.fence_failed", slot=command.slot, error=str(error))
+
+
+def main() -> int:
+    """Run the scheduler of the pool in the settings."""
+    start("scheduler", settings())
+    scheduler = Scheduler(settings())
+    signal.signal(signal.SIGTERM, scheduler.stop)
+    signal.signal(signal.SIGINT, scheduler.stop)
+    try:
+        scheduler.run()
+    except UnknownFactError as error:
+        log().error("scheduler.halted", error=str(error), remedy="upgrade the scheduler first")
+        return 1
+    except CodecError as error:
+        log().error("scheduler.halted", error=str(error), code=error.code)
+        return 1
+    except (OvertakenError, TransactionError, KafkaException, StateLostError) as error:
+        log().error("scheduler.ended", error=str(error), kind=type(error).__name__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

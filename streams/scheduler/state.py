@@ -1,0 +1,151 @@
+"""The scheduler's state: what the fold reads and changes, and what a transaction must store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from schemas.records import (
+    Cursor,
+    EarlyCancel,
+    EndedJob,
+    JobState,
+    PoolState,
+    SlotState,
+    Tenant,
+)
+from streams.scheduler.policy import Policy
+
+CURSOR_KEY = "cursor"
+
+
+class State:
+    """Everything a pool's scheduler knows. All changes go through the methods, which note them.
+
+    Attributes:
+        cursor: How far the inbox is folded.
+        jobs: Waiting and running jobs, by id.
+        slots: Known slots, by number.
+        ended: Ended jobs of the dedupe window, by id, oldest first.
+        early_cancels: Cancels for jobs not seen yet, by id, oldest first.
+        tenants: Limits that differ from the default, by tenant.
+        policy: Index over the waiting jobs.
+    """
+
+    def __init__(self, cursor: Cursor, policy: Policy) -> None:
+        self.cursor = cursor
+        self.policy = policy
+        self.jobs: dict[str, JobState] = {}
+        self.slots: dict[int, SlotState] = {}
+        self.ended: dict[str, EndedJob] = {}
+        self.early_cancels: dict[str, EarlyCancel] = {}
+        self.tenants: dict[str, Tenant] = {}
+        self._dirty: dict[str, PoolState | None] = {}
+
+    @property
+    def now(self) -> datetime:
+        """Broker time of the last fact folded; never goes back."""
+        return self.cursor.now
+
+    def advance(self, offset: int, at: datetime) -> None:
+        """The fact at ``offset`` with broker time ``at`` is being folded."""
+        self.cursor = Cursor(
+            offset=offset + 1,
+            pool_incarnation=self.cursor.pool_incarnation,
+            now=max(at, self.cursor.now),
+        )
+
+    def put_job(self, job: JobState) -> None:
+        """Store a waiting or running job."""
+        job_id = job.job.job_id
+        self.jobs[job_id] = job
+        if job.phase == "waiting":
+            self.policy.add(job)
+        else:
+            self.policy.discard(job_id)
+        self._dirty[f"job:{job_id}"] = PoolState(kind="job", job=job)
+
+    def end_job(self, ended: EndedJob) -> None:
+        """Forget a job's work and remember that it ended."""
+        if self.jobs.pop(ended.job_id, None) is not None:
+            self.policy.discard(ended.job_id)
+            self._dirty[f"job:{ended.job_id}"] = None
+        self.ended[ended.job_id] = ended
+        self._dirty[f"ended:{ended.job_id}"] = PoolState(kind="ended", ended=ended)
+
+    def put_slot(self, slot: SlotState) -> None:
+        """Store a slot."""
+        self.slots[slot.slot] = slot
+        self._dirty[f"slot:{slot.slot}"] = PoolState(kind="slot", slot=slot)
+
+    def put_early_cancel(self, cancel: EarlyCancel) -> None:
+        """Remember a cancel for a job not seen yet."""
+        self.early_cancels[cancel.job_id] = cancel
+        key = f"early_cancel:{cancel.job_id}"
+        self._dirty[key] = PoolState(kind="early_cancel", early_cancel=cancel)
+
+    def drop_early_cancel(self, job_id: str) -> None:
+        """The cancel was used or is too old."""
+        del self.early_cancels[job_id]
+        self._dirty[f"early_cancel:{job_id}"] = None
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        """Store a tenant's limits."""
+        self.tenants[tenant.tenant_id] = tenant
+        self._dirty[f"tenant:{tenant.tenant_id}"] = PoolState(kind="tenant", tenant=tenant)
+
+    def forget_ended(self, before: datetime) -> None:
+        """Drop what ended, and early cancels that were asked for, before a time."""
+        while self.ended:
+            oldest = next(iter(self.ended.values()))
+            if oldest.ended_at >= before:
+                break
+            del self.ended[oldest.job_id]
+            self._dirty[f"ended:{oldest.job_id}"] = None
+        for cancel in list(self.early_cancels.values()):
+            if cancel.asked_at >= before:
+                break
+            self.drop_early_cancel(cancel.job_id)
+
+    def changes(self) -> Iterator[tuple[str, PoolState | None]]:
+        """What changed since the last call, by key, the cursor last; None is a tombstone."""
+        yield from self._dirty.items()
+        self._dirty = {}
+        yield CURSOR_KEY, PoolState(kind="cursor", cursor=self.cursor)
+
+    def load(self, key: str, entry: PoolState | None) -> None:
+        """Apply one record of the state topic while restoring.
+
+        Raises:
+            ValueError: the entry is of a kind this version does not know.
+        """
+        kind, _, rest = key.partition(":")
+        if entry is None:
+            self._unload(kind, rest)
+        elif entry.cursor is not None:
+            self.cursor = entry.cursor
+        elif entry.job is not None:
+            self.put_job(entry.job)
+        elif entry.slot is not None:
+            self.put_slot(entry.slot)
+        elif entry.ended is not None:
+            self.ended.pop(rest, None)
+            self.ended[rest] = entry.ended
+        elif entry.early_cancel is not None:
+            self.put_early_cancel(entry.early_cancel)
+        elif entry.tenant is not None:
+            self.put_tenant(entry.tenant)
+        else:
+            raise ValueError(f"unknown kind of state: {entry.kind[:40]}")
+        self._dirty = {}
+
+    def _unload(self, kind: str, rest: str) -> None:
+        if kind == "job":
+            self.jobs.pop(rest, None)
+            self.policy.discard(rest)
+        elif kind == "ended":
+            self.ended.pop(rest, None)
+        elif kind == "early_cancel":
+            self.early_cancels.pop(rest, None)
+        else:
+            raise ValueError(f"unexpected tombstone: {kind[:40]}")
