@@ -64,6 +64,8 @@ def _mask(_: Any, __: str, event: Any) -> Any:
 
 def _start_logs(service: str, level: str) -> None:
     logging.basicConfig(level=level, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx2", "aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

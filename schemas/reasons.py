@@ -22,6 +22,10 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "invalid_request": ReasonSpec(422, "Invalid request", "Correct the fields listed in `errors`."),
     "malformed_body": ReasonSpec(400, "Malformed body", "Send one JSON object, UTF-8."),
     "body_too_large": ReasonSpec(413, "Body too large", "Send at most 64 KiB."),
+    "unsupported_media_type": ReasonSpec(
+        415, "Unsupported media type", "Send Content-Type: application/json, uncompressed."
+    ),
+    "request_timeout": ReasonSpec(408, "The body came too slowly", "Send it again, faster."),
     "unauthenticated": ReasonSpec(
         401, "No valid API key", "Send a valid key: Authorization: Bearer KEY."
     ),
@@ -38,6 +42,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         409, "The job has no video", "Wait until its status is completed."
     ),
     "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
+    "range_not_satisfiable": ReasonSpec(
+        416, "The range lies outside the video", "Ask for bytes below the size."
+    ),
     "rate_limited": ReasonSpec(429, "Too many requests", "Slow down and send it again."),
     "overloaded": ReasonSpec(
         503, "Too many submitted jobs await confirmation", "Try again after Retry-After seconds."

@@ -7,9 +7,8 @@ is used as it is.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import aiokafka
@@ -30,7 +29,7 @@ class CommitAge:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, clock: Any = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: float | None = None
 
@@ -180,15 +179,4 @@ def make_app(  # noqa: PLR0913 one argument for each thing that differs between 
         table_standby_replicas=0,
         web_enabled=False,
         autodiscover=False,
-        datadir="/nonexistent",
-        loghandlers=[],
-        reply_create_topic=False,
     )
-
-
-async def gathered(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel ``tasks`` and wait until they are gone."""
-    waiting = list(tasks)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)

@@ -100,6 +100,7 @@ class Scheduler:
         self._fold = Fold(state, FoldSettings.of(self._config))
         consumer.assign([TopicPartition(self._inbox, 0, state.cursor.offset)])
         metrics.RESTORES.inc()
+        log().info("scheduler.assigned", offset=state.cursor.offset, jobs=len(state.jobs))
 
     def _overtaken(self, _: Consumer, __: list[TopicPartition]) -> None:
         if not self._stopping:

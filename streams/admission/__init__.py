@@ -1,0 +1,1 @@
+"""Admission: requests in, facts for a pool's scheduler out. See streams/README.md."""

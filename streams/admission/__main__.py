@@ -1,0 +1,5 @@
+"""``python -m streams.admission``."""
+
+from streams.admission.app import main
+
+main()
