@@ -1,0 +1,1 @@
+"""One process a GPU slot: takes an order, renders under the guard, commits the completion."""

@@ -59,7 +59,7 @@ class Receiver(ThreadingHTTPServer):
 class _Delivery(BaseHTTPRequestHandler):
     server: Receiver
 
-    def do_POST(self) -> None:  # noqa: N802 the name is the base class's
+    def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("content-length", 0)), _MAX_BODY))
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
@@ -109,7 +109,7 @@ def _produce(info: StackInfo, hook: str) -> str:
     fields = [f"{name}={value}" for name, value in _SIZE.items()] + [f"webhook_url={hook}"]
     prompt = "a paper boat on a river of lights"
     command = [sys.executable, str(_EXAMPLE), info.kafka, info.registry, info.tenant, prompt]
-    done = subprocess.run(  # noqa: S603 our own example
+    done = subprocess.run(
         [*command, *fields], capture_output=True, text=True, timeout=60, check=False
     )
     if done.returncode:

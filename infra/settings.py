@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     )
     http_host: str = Field(default="127.0.0.1", description="Address the API binds to.")
     http_port: int = Field(default=8000, description="Port the API binds to.")
+    public_url: str = Field(
+        default="",
+        description="The API's address in webhooks, as receivers reach it; empty: where it binds.",
+    )
     bootstrap_api_key: SecretStr | None = Field(
         default=None, description="An admin API key that exists from the first start; unset: none."
     )

@@ -32,8 +32,7 @@ _EXIT_STUCK: Final = 70
 
 
 class TransactionError(Exception):
-    """The transaction is not known to be committed: :meth:`Transactions.renew`, then read the
-    committed offset, which tells."""
+    """The transaction is not known to be committed: renew, then read the committed offset."""
 
 
 class Transactions:

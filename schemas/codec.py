@@ -23,7 +23,6 @@ from pydantic import ValidationError
 
 from schemas.catalog import accepted, fingerprint_of, shipped
 from schemas.errors import (
-    CodecError,
     RecordTooLarge,
     RegistryUnavailable,
     UnknownSchema,
@@ -74,7 +73,7 @@ class ConfluentRegistry:
         try:
             return self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
-            if error.http_status_code == 404:  # noqa: PLR2004
+            if error.http_status_code == 404:
                 return None
             raise RegistryUnavailable(f"schema id {schema_id}: {error.http_status_code}") from error
         except Exception as error:  # as above
@@ -109,7 +108,7 @@ class Codec:
 
     def needs_registry(self, data: bytes | None) -> bool:
         """Whether :meth:`decode` of ``data`` would have to call the registry (and so block)."""
-        if data is None or len(data) < 5 or data[0] != _CONFLUENT:  # noqa: PLR2004
+        if data is None or len(data) < 5 or data[0] != _CONFLUENT:
             return False
         return int.from_bytes(data[1:5]) not in self._writers
 
@@ -125,7 +124,7 @@ class Codec:
             raise RecordTooLarge(f"{len(data)} bytes; at most {MAX_BYTES}")
         if data[:2] == _SINGLE_OBJECT:
             return _read(model, data[2:10], data, 10)
-        if len(data) < 5 or data[0] != _CONFLUENT:  # noqa: PLR2004
+        if len(data) < 5 or data[0] != _CONFLUENT:
             raise Unreadable("neither Confluent wire format nor single-object encoding")
         return _read(model, self._writer(int.from_bytes(data[1:5])), data, 5)
 
@@ -138,7 +137,7 @@ class Codec:
                 raise UnknownSchema(f"schema id {schema_id} is not one this service ships")
             mark = _shipped_fingerprint(self._registry.text_of(schema_id))
             if mark is None:
-                if len(self._unknown) >= 10_000:  # noqa: PLR2004 ids are the sender's choice
+                if len(self._unknown) >= 10_000:
                     self._unknown.clear()
                 self._unknown[schema_id] = time.monotonic()
                 raise UnknownSchema(f"schema id {schema_id} is not one this service ships")
@@ -167,15 +166,14 @@ def _read(model: type[R], mark: bytes, data: bytes, start: int) -> R:
     buffer.seek(start)
     try:
         value: Any = schemaless_reader(buffer, writer, shipped(name).parsed)
-        if buffer.tell() != len(data):
-            raise Unreadable(f"{len(data) - buffer.tell()} bytes follow the value")
-        return model.model_validate(value)
-    except CodecError:
-        raise
+        record = model.model_validate(value)
     except ValidationError as error:
         raise Unreadable(f"{name}: {error.error_count()} fields out of range") from None
-    except Exception as error:  # fastavro raises whatever its decoder trips over
+    except Exception as error:  # noqa: BLE001 fastavro raises whatever its decoder trips over
         raise Unreadable(f"not a whole {name}: {type(error).__name__}") from None
+    if buffer.tell() != len(data):
+        raise Unreadable(f"{len(data) - buffer.tell()} bytes follow the value")
+    return record
 
 
 @functools.cache

@@ -17,7 +17,7 @@ def broker_time(timestamp_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=timestamp_ms)
 
 
-def job_event(  # noqa: PLR0913 one argument for each thing an event may say
+def job_event(
     kind: str,
     job: Job,
     at: datetime,

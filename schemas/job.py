@@ -212,7 +212,7 @@ def _delivery(request: JobRequested, now: datetime) -> list[Violation]:
 
 
 def valid_url(url: str) -> bool:
-    """Whether ``url`` may be a webhook target by its form; where it leads is checked on delivery."""
+    """Whether ``url`` has the form of a webhook target; where it leads is checked on delivery."""
     if len(url) > MAX_URL or not url.isascii() or any(c.isspace() for c in url):
         return False
     try:

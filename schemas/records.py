@@ -93,7 +93,7 @@ class CancelRequested(Record):
 
 
 class JobRequested(Record):
-    """A request for one video. Everything but the prompt and the tenant may be left null: the service's default then applies."""
+    """A request for one video. Null means the service's default."""
 
     job_id: str | None = None
     tenant_id: str

@@ -18,6 +18,7 @@ SCHEMA = Path(__file__).parents[1] / "avro" / "ttv.JobRequested.avsc"
 
 
 def main(kafka: str, registry: str, tenant: str, prompt: str, *fields: str) -> None:
+    """Send one job and print its id."""
     job = {"job_id": str(uuid.uuid4()), "tenant_id": tenant, "prompt": prompt, "metadata": {}}
     for name, _, value in (field.partition("=") for field in fields):
         job[name] = json.loads(value) if value[:1] in '{"-0123456789' else value
@@ -30,7 +31,7 @@ def main(kafka: str, registry: str, tenant: str, prompt: str, *fields: str) -> N
     producer.produce(TOPIC, value, tenant.encode())
     if producer.flush(10):
         sys.exit("not delivered: is Kafka reachable?")
-    print(job["job_id"])
+    sys.stdout.write(f"{job['job_id']}\n")
 
 
 if __name__ == "__main__":

@@ -63,8 +63,11 @@ def fence(settings: Settings, codec: Codec, command: Fence) -> None:
 
 
 def _past(consumer: Consumer, codec: Codec, start: TopicPartition, command: Fence) -> int:
-    """The offset after assignment ``command.through``. Searched, not the end of the partition: a
-    scheduler that has been overtaken must not skip what its successor sent."""
+    """The offset after assignment ``command.through``.
+
+    Searched, not the end of the partition: a scheduler that has been overtaken must not skip what
+    its successor sent.
+    """
     consumer.assign([start])
     for _ in range(_POLLS):
         message = consumer.poll(0.5)

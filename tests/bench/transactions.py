@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -96,7 +97,8 @@ def main() -> None:
                 "ms_per_bare_flush": round(1000 * size / bare, 2),
                 "ratio": round(statistics.median(o / b for o, b in pairs), 3),
             }
-            print(json.dumps(line), flush=True)
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-"""Whatever facts come, in whatever order: no second end, no lost job, and the state can be restored."""
+"""Whatever facts come, in any order: no second end, no lost job, a state to restore from."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.records import PoolState
+from schemas.records import Cursor, PoolState
 from schemas.states import TERMINAL_KINDS
-from streams.scheduler.commands import Emit, Fence, Send
+from streams.scheduler.commands import Command, Emit, Fence, Send
 from streams.scheduler.fold import Fold
 from streams.scheduler.policy import PriorityThenArrival
 from streams.scheduler.state import State
-from tests.unit.scheduler.pool import SETTINGS, START, Pool, a_job, job_id
+from tests.unit.scheduler.pool import SETTINGS, Pool, a_job, job_id
 
 JOBS, SLOTS = 4, 3
 number, slot = st.integers(0, JOBS - 1), st.integers(0, SLOTS - 1)
-outcome = st.sampled_from(["completed", "cancelled", "failed", "duplicate", "preempted"])
+outcomes = st.sampled_from(["completed", "cancelled", "failed", "duplicate", "preempted"])
 move = st.one_of(
     st.tuples(st.just("admit"), number, st.sampled_from(["high", "normal", "low"])),
     st.tuples(st.just("cancel"), number),
     st.tuples(st.just("refuse"), number),
     st.tuples(st.just("open"), slot),
-    st.tuples(st.just("finish"), slot, outcome),
+    st.tuples(st.just("finish"), slot, outcomes),
     st.tuples(st.just("noise"), slot, number, st.integers(0, 5)),
     st.tuples(st.just("fence"), slot),
     st.tuples(st.just("beat"), slot),
@@ -29,7 +29,7 @@ move = st.one_of(
 )
 
 
-def play(pool: Pool, moves: list[tuple[object, ...]]) -> None:
+def play(pool: Pool, moves: list[tuple[object, ...]]) -> None:  # noqa: C901 a move, a case
     openings = 0
     for kind, *args in moves:
         first = args[0]
@@ -136,11 +136,11 @@ def test_a_restored_scheduler_goes_on_as_if_nothing_had_happened(
     assert fold.state.cursor == straight.state.cursor
 
 
-def pool_start() -> object:
+def pool_start() -> Cursor:
     return Pool().state.cursor
 
 
-def quiet(commands: list[object]) -> list[object]:
+def quiet(commands: Sequence[Command]) -> list[Command]:
     """Commands that matter for jobs: the outlook is published again after a restore."""
     return [c for c in commands if isinstance(c, Emit | Send | Fence)]
 
@@ -167,8 +167,8 @@ def test_with_a_living_slot_every_job_ends(failures: list[int]) -> None:
             job = pool.state.jobs[running.job_id]
             fails = left[index] > 0
             left[index] -= fails
-            result = ("failed", "render_crashed") if fails else ("completed", None)
-            pool.end(0, running.last_n, index, *result, job.attempt)
+            outcome, code = ("failed", "render_crashed") if fails else ("completed", None)
+            pool.end(0, running.last_n, index, outcome, code, job.attempt)
             pool.free(0, running.last_n)
         pool.wait(1, 0)
         if not pool.state.jobs:

@@ -111,7 +111,7 @@ class Pool:
     def beat(self, slot: int, incarnation: str = "i1") -> list[Command]:
         return self.tell("SlotBeat", slot_beat=SlotBeat(slot=slot, incarnation=incarnation))
 
-    def end(  # noqa: PLR0913 a story needs its particulars
+    def end(
         self,
         slot: int,
         n: int,

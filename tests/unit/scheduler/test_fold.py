@@ -1,16 +1,17 @@
 """The scheduler's decisions, as stories."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from schemas.records import PoolFact
-from streams.scheduler.commands import Emit, Fence, Letter, Send
+from streams.scheduler.commands import Command, Emit, Fence, Letter, Send
 from streams.scheduler.fold import UnknownFactError
 from tests.unit.scheduler.pool import START, Pool, a_job, job_id, kinds
 
 
-def sends(commands: list[object]) -> list[Send]:
+def sends(commands: Sequence[Command]) -> list[Send]:
     return [command for command in commands if isinstance(command, Send)]
 
 

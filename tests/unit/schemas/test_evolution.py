@@ -13,7 +13,7 @@ from schemas.catalog import TOPIC_RECORDS, released, shipped
 
 
 def reads(reader: str, writer: str) -> bool:
-    checker = ReaderWriterCompatibilityChecker()
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
     result = checker.get_compatibility(avro.schema.parse(reader), avro.schema.parse(writer))
     return bool(result.compatibility is SchemaCompatibilityType.compatible)
 
