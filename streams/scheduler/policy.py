@@ -60,8 +60,8 @@ class PriorityThenArrival:
         while self._ready and chosen is None:
             entry = self._ready[0]
             job = self._jobs.get(entry[2])
-            if job is None or self._entry(job) != entry:
-                heapq.heappop(self._ready)
+            if job is None or self._entry(job) != entry or not _ripe(job, now):
+                heapq.heappop(self._ready)  # left from an earlier wait of the job
             elif job.avoid_slot == slot and not only_slot:
                 passed_over.append(heapq.heappop(self._ready))
             else:
@@ -80,3 +80,7 @@ class PriorityThenArrival:
     @staticmethod
     def _entry(job: JobState) -> tuple[int, int, str]:
         return _RANK.get(job.job.priority, len(_RANK)), job.arrival, job.job.job_id
+
+
+def _ripe(job: JobState, now: datetime) -> bool:
+    return job.not_before is None or job.not_before <= now
