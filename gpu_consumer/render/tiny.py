@@ -10,20 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import diffusers as partly_typed_diffusers
 import torch
-from diffusers import (
-    AutoencoderKLMochi,
-    FlowMatchEulerDiscreteScheduler,
-    MochiPipeline,
-    MochiTransformer3DModel,
-)
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+diffusers: Any = partly_typed_diffusers
 
 #: Part of the folder's name: raise it when anything below changes what is made.
 VERSION: Final = 1
@@ -32,7 +28,7 @@ TEXT_WIDTH: Final = 32
 #: What the prompt pools into must reach the picture: at the usual initial scale it would be lost
 #: in the rounding to 8 bits, and all prompts would render alike.
 GAIN: Final = 6.0
-CHARACTERS: Final = "".join(chr(c) for c in range(33, 127)) + "äöüßéèñçøåœ“”‘’–—…"
+CHARACTERS: Final = "".join(chr(c) for c in range(33, 127)) + "äöüßéèñçøåœ…"
 
 
 def tiny_model(model_dir: Path) -> Path:
@@ -52,10 +48,10 @@ def tiny_model(model_dir: Path) -> Path:
         if not target.is_dir():
             for left_over in model_dir.glob(".tiny-mochi-*.making"):
                 shutil.rmtree(left_over)
-            making = tempfile.mkdtemp(prefix=".tiny-mochi-", suffix=".making", dir=model_dir)
+            making = model_dir / f".tiny-mochi-{os.getpid()}.making"
             _build().save_pretrained(making, safe_serialization=True)
-            _sync(Path(making))
-            os.rename(making, target)
+            _sync(making)
+            making.rename(target)
             _sync(model_dir, recurse=False)
     return target
 
@@ -64,7 +60,7 @@ def _build() -> Any:
     """The pipeline, with weights drawn from ``SEED`` alone (the caller's generator is kept)."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        text_encoder = T5EncoderModel(
+        text_encoder: Any = T5EncoderModel(
             T5Config(
                 vocab_size=len(CHARACTERS) + 5,
                 d_model=TEXT_WIDTH,
@@ -76,7 +72,7 @@ def _build() -> Any:
                 dropout_rate=0.0,
             )
         )
-        transformer = MochiTransformer3DModel(
+        transformer = diffusers.MochiTransformer3DModel(
             num_attention_heads=2,
             attention_head_dim=16,
             num_layers=2,
@@ -87,8 +83,8 @@ def _build() -> Any:
         )
         vae = _vae()
         _enliven(transformer, vae)
-    return MochiPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+    return diffusers.MochiPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
         vae=vae.eval(),
         text_encoder=text_encoder.eval(),
         tokenizer=_tokenizer(),
@@ -99,7 +95,7 @@ def _build() -> Any:
 
 def _vae() -> Any:
     # 32 channels are the least: the VAE's group norm has 32 groups.
-    return AutoencoderKLMochi(
+    return diffusers.AutoencoderKLMochi(
         encoder_block_out_channels=(32, 32, 32, 32),
         decoder_block_out_channels=(32, 32, 32, 32),
         layers_per_block=(0, 0, 0, 0, 1),
@@ -113,9 +109,7 @@ def _enliven(transformer: Any, vae: Any) -> None:
     transformer.time_embed.pooler.to_out.weight.mul_(GAIN)
     transformer.time_embed.caption_proj.weight.mul_(GAIN)
     transformer.proj_out.weight.mul_(GAIN)
-    for block in vae.decoder.up_blocks:
-        block.proj.weight.mul_(2.0)
-    vae.decoder.proj_out.weight.mul_(GAIN)
+    vae.decoder.proj_out.weight.mul_(GAIN / 4)
 
 
 def _tokenizer() -> Any:

@@ -23,7 +23,7 @@ from infra.setup import paths
 
 
 class ArtifactError(Exception):
-    """An artifact differs from its locked SHA-256; nothing was installed. Try again, then ask why."""
+    """An artifact differs from its locked SHA-256; nothing was installed."""
 
 
 def context() -> MavenContext:

@@ -11,13 +11,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
-from infra.setup import toolchain
+from infra.setup import paths, toolchain
 
-#: Oldest compiler that builds the Rust library (``rust-version`` of the workspace).
-RUST = (1, 85)
-_RUST_HINT = "install Rust {}.{} or newer with rustup (https://rustup.rs)".format(*RUST)
+
+def oldest_rust() -> tuple[int, int]:
+    """Oldest compiler that builds the Rust library, as the workspace says."""
+    workspace = tomllib.loads((paths.ROOT / "Cargo.toml").read_text())["workspace"]
+    major, minor = workspace["package"]["rust-version"].split(".")[:2]
+    return int(major), int(minor)
 
 
 def missing(env: dict[str, str]) -> list[str]:
@@ -37,15 +41,18 @@ def _venv() -> str | None:
 
 
 def _rust(env: dict[str, str]) -> str | None:
+    oldest = oldest_rust()
+    hint = f"install Rust {oldest[0]}.{oldest[1]} or newer with rustup (https://rustup.rs)"
     for tool in ("cargo", "rustc"):
         if shutil.which(tool, path=env.get("PATH")) is None:
-            return f"{tool} is not on PATH: {_RUST_HINT}"
+            return f"{tool} is not on PATH: {hint}"
         version = toolchain.runs([tool, "--version"], env)
         if version is None:
-            return f"{tool} is on PATH but does not run ({_why([tool, '--version'], env)}): {_RUST_HINT}"
+            reason = _why([tool, "--version"], env)
+            return f"{tool} is on PATH but does not run ({reason}): {hint}"
         found = re.search(r"(\d+)\.(\d+)", version)
-        if found and (int(found[1]), int(found[2])) < RUST:
-            return f"{version} is too old: {_RUST_HINT}"
+        if found and (int(found[1]), int(found[2])) < oldest:
+            return f"{version} is too old: {hint}"
     return None
 
 
@@ -55,7 +62,7 @@ def _linker(env: dict[str, str]) -> str | None:
         return f"cc, which Rust links with, is not on PATH: {hint}"
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "probe.c")
-        source.write_text("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n")
+        source.write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
         command = ["cc", str(source), "-o", str(Path(scratch, "probe"))]
         if toolchain.runs(command, env) is None:
             return f"cc cannot build a program ({_why(command, env)}): {hint}"

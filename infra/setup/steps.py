@@ -10,7 +10,6 @@ import concurrent.futures
 import hashlib
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,14 +76,20 @@ def command(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
     except OSError as error:
         raise StepError(f"{argv[0]}: {error}") from error
     if done.returncode:
-        raise StepError(f"$ {' '.join(argv)}\n{done.stdout.rstrip()}\nexit status {done.returncode}")
+        said = done.stdout.rstrip()
+        raise StepError(f"$ {' '.join(argv)}\n{said}\nexit status {done.returncode}")
 
 
 class Runner:
     """Runs steps in threads, each as soon as those it comes after are done."""
 
     def __init__(
-        self, steps: Sequence[Step], stamps: Path, root: Path, out: TextIO, clock: Callable[[], float]
+        self,
+        steps: Sequence[Step],
+        stamps: Path,
+        root: Path,
+        out: TextIO,
+        clock: Callable[[], float],
     ) -> None:
         """``clock`` gives seconds (monotonic) for the elapsed times that are printed to ``out``."""
         self._steps = {step.name: step for step in steps}
@@ -130,17 +135,17 @@ class Runner:
 
     def _do(self, step: Step) -> None:
         start = self._clock()
-        self._say(f"  ...  {step.name:<10} {step.title}")
+        self._say(f"  ...  {step.name:<13} {step.title}")
         stamp = self._stamps / step.name
         stamp.unlink(missing_ok=True)
         try:
             step.action()
         except Exception:
-            self._say(f" FAIL  {step.name:<10} after {self._clock() - start:.1f} s")
+            self._say(f" FAIL  {step.name:<13} after {self._clock() - start:.1f} s")
             raise
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(self._digest(step))
-        self._say(f"  ok   {step.name:<10} {self._clock() - start:.1f} s")
+        self._say(f"  ok   {step.name:<13} {self._clock() - start:.1f} s")
 
     def _digest(self, step: Step) -> str:
         before = [self._stamp(name) for name in step.after]

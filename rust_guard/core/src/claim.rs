@@ -25,15 +25,28 @@ impl RecordRef {
     pub fn new(topic: &str, partition: i32, offset: i64) -> Result<Self, InvalidId> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         if topic.is_empty() || topic.len() > 249 || !topic.bytes().all(legal) {
-            return Err(InvalidId { field: "topic", rule: "a Kafka topic name" });
+            return Err(InvalidId {
+                field: "topic",
+                rule: "a Kafka topic name",
+            });
         }
         if partition < 0 {
-            return Err(InvalidId { field: "partition", rule: "from 0" });
+            return Err(InvalidId {
+                field: "partition",
+                rule: "from 0",
+            });
         }
         if offset < 0 {
-            return Err(InvalidId { field: "offset", rule: "from 0" });
+            return Err(InvalidId {
+                field: "offset",
+                rule: "from 0",
+            });
         }
-        Ok(Self { topic: topic.into(), partition, offset })
+        Ok(Self {
+            topic: topic.into(),
+            partition,
+            offset,
+        })
     }
 
     /// Topic name.
@@ -172,13 +185,20 @@ pub fn decide(ours: &ClaimRecord, held: &ClaimRecord) -> Result<Standing, Denied
     if held.record != ours.record {
         return Err(Denied::Duplicate(held.record.clone()));
     }
-    Ok(if held.put_id == ours.put_id { Standing::Won } else { Standing::Resumed })
+    Ok(if held.put_id == ours.put_id {
+        Standing::Won
+    } else {
+        Standing::Resumed
+    })
 }
 
 /// Body of a start marker.
 #[must_use]
 pub fn start_json(put_id: &PutId) -> Vec<u8> {
-    record::to_json(&Start { version: record::VERSION, put_id: put_id.as_str().into() })
+    record::to_json(&Start {
+        version: record::VERSION,
+        put_id: put_id.as_str().into(),
+    })
 }
 
 /// Whether a start marker was written by the put `put_id`. A marker that cannot be read is not.

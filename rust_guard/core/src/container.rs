@@ -134,7 +134,12 @@ fn duration_fits(contents: &Contents, expected: &Expected) -> bool {
 mod tests {
     use super::*;
 
-    const EXPECTED: Expected = Expected { frames: 7, fps: 30, width: 64, height: 48 };
+    const EXPECTED: Expected = Expected {
+        frames: 7,
+        fps: 30,
+        width: 64,
+        height: 48,
+    };
     const GOOD: Contents = Contents {
         video_tracks: 1,
         other_tracks: 0,
@@ -155,7 +160,12 @@ mod tests {
 
     #[test]
     fn a_frame_more_or_less_of_duration_is_tolerated_and_no_more() {
-        for (duration, fits) in [(6 * 512, true), (8 * 512, true), (6 * 512 - 1, false), (8 * 512 + 1, false)] {
+        for (duration, fits) in [
+            (6 * 512, true),
+            (8 * 512, true),
+            (6 * 512 - 1, false),
+            (8 * 512 + 1, false),
+        ] {
             let contents = Contents { duration, ..GOOD };
             assert_eq!(check(&contents, &EXPECTED).is_ok(), fits, "{duration}");
         }
@@ -164,16 +174,78 @@ mod tests {
     #[test]
     fn every_flaw_is_found() {
         let cases = [
-            (Contents { video_tracks: 0, ..GOOD }, Flaw::Tracks),
-            (Contents { video_tracks: 2, ..GOOD }, Flaw::Tracks),
-            (Contents { other_tracks: 1, ..GOOD }, Flaw::Tracks),
-            (Contents { avc1: false, ..GOOD }, Flaw::Codec),
-            (Contents { width: 48, height: 64, ..GOOD }, Flaw::Dimensions),
-            (Contents { samples: 8, timed_samples: 8, ..GOOD }, Flaw::FrameCount),
-            (Contents { samples_present: false, ..GOOD }, Flaw::Truncated),
-            (Contents { timed_samples: 6, ..GOOD }, Flaw::Duration),
-            (Contents { timescale: 0, ..GOOD }, Flaw::Duration),
-            (Contents { duration: u64::MAX, ..GOOD }, Flaw::Duration),
+            (
+                Contents {
+                    video_tracks: 0,
+                    ..GOOD
+                },
+                Flaw::Tracks,
+            ),
+            (
+                Contents {
+                    video_tracks: 2,
+                    ..GOOD
+                },
+                Flaw::Tracks,
+            ),
+            (
+                Contents {
+                    other_tracks: 1,
+                    ..GOOD
+                },
+                Flaw::Tracks,
+            ),
+            (
+                Contents {
+                    avc1: false,
+                    ..GOOD
+                },
+                Flaw::Codec,
+            ),
+            (
+                Contents {
+                    width: 48,
+                    height: 64,
+                    ..GOOD
+                },
+                Flaw::Dimensions,
+            ),
+            (
+                Contents {
+                    samples: 8,
+                    timed_samples: 8,
+                    ..GOOD
+                },
+                Flaw::FrameCount,
+            ),
+            (
+                Contents {
+                    samples_present: false,
+                    ..GOOD
+                },
+                Flaw::Truncated,
+            ),
+            (
+                Contents {
+                    timed_samples: 6,
+                    ..GOOD
+                },
+                Flaw::Duration,
+            ),
+            (
+                Contents {
+                    timescale: 0,
+                    ..GOOD
+                },
+                Flaw::Duration,
+            ),
+            (
+                Contents {
+                    duration: u64::MAX,
+                    ..GOOD
+                },
+                Flaw::Duration,
+            ),
         ];
         for (contents, flaw) in cases {
             assert_eq!(check(&contents, &EXPECTED), Err(flaw));
@@ -182,7 +254,21 @@ mod tests {
 
     #[test]
     fn no_frames_is_never_a_video() {
-        let contents = Contents { samples: 0, timed_samples: 0, duration: 0, ..GOOD };
-        assert_eq!(check(&contents, &Expected { frames: 0, ..EXPECTED }), Err(Flaw::FrameCount));
+        let contents = Contents {
+            samples: 0,
+            timed_samples: 0,
+            duration: 0,
+            ..GOOD
+        };
+        assert_eq!(
+            check(
+                &contents,
+                &Expected {
+                    frames: 0,
+                    ..EXPECTED
+                }
+            ),
+            Err(Flaw::FrameCount)
+        );
     }
 }

@@ -80,7 +80,10 @@ impl Ordinal {
     pub fn new(field: &'static str, number: i64) -> Result<Self, InvalidId> {
         match u32::try_from(number) {
             Ok(n) if n >= 1 && i32::try_from(n).is_ok() => Ok(Self(n)),
-            _ => Err(InvalidId { field, rule: "from 1 to 2147483647" }),
+            _ => Err(InvalidId {
+                field,
+                rule: "from 1 to 2147483647",
+            }),
         }
     }
 
@@ -93,7 +96,11 @@ impl Ordinal {
     /// The one after it; the last one is its own successor.
     #[must_use]
     pub const fn next(self) -> Self {
-        if self.0 < i32::MAX as u32 { Self(self.0 + 1) } else { self }
+        if self.0 < i32::MAX as u32 {
+            Self(self.0 + 1)
+        } else {
+            self
+        }
     }
 }
 
@@ -107,7 +114,9 @@ fn is_tenant(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text != "."
         && text != ".."
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn is_lower_hex(byte: u8) -> bool {
@@ -132,7 +141,18 @@ mod tests {
 
     #[test]
     fn path_tricks_are_refused() {
-        for bad in ["", ".", "..", "a/b", "a\\b", "a b", "a\0", "ä", "%2e", &"x".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "a b",
+            "a\0",
+            "ä",
+            "%2e",
+            &"x".repeat(65),
+        ] {
             assert!(TenantId::new(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "...", "A-1_b.c", &"x".repeat(64)] {

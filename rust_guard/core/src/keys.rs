@@ -37,7 +37,10 @@ impl Subject {
     /// Key of the claim.
     #[must_use]
     pub fn claim_key(&self) -> String {
-        format!("claims/{}/{}/{}", self.pool_incarnation, self.job_id, self.attempt)
+        format!(
+            "claims/{}/{}/{}",
+            self.pool_incarnation, self.job_id, self.attempt
+        )
     }
 
     /// Prefix (without a final slash) of the start markers of this attempt.
@@ -61,7 +64,10 @@ impl Subject {
     /// Prefix (without a final slash) of the job's artifacts and seals.
     #[must_use]
     pub fn videos_prefix(&self) -> String {
-        format!("videos/{}/{}/{}", self.tenant_id, self.job_id, self.pool_incarnation)
+        format!(
+            "videos/{}/{}/{}",
+            self.tenant_id, self.job_id, self.pool_incarnation
+        )
     }
 
     /// Key of the artifact that start `start` of attempt `attempt` may write.
@@ -79,7 +85,9 @@ impl Subject {
     /// Attempt and start of a seal's key, if `key` is one of this job's.
     #[must_use]
     pub fn parse_seal_key(&self, key: &str) -> Option<(Ordinal, Ordinal)> {
-        let name = key.strip_prefix(self.videos_prefix().as_str())?.strip_prefix('/')?;
+        let name = key
+            .strip_prefix(self.videos_prefix().as_str())?
+            .strip_prefix('/')?;
         let (attempt, start) = name.strip_suffix(SEAL_SUFFIX)?.split_once('-')?;
         let pair = (ordinal(attempt)?, ordinal(start)?);
         // "01-1" and "+1-1" parse too, but are not keys this crate writes.
@@ -89,7 +97,10 @@ impl Subject {
     /// Number of a start marker's key, if `key` is one of this attempt's.
     #[must_use]
     pub fn parse_start_key(&self, key: &str) -> Option<Ordinal> {
-        let start = ordinal(key.strip_prefix(self.starts_prefix().as_str())?.strip_prefix('/')?)?;
+        let start = ordinal(
+            key.strip_prefix(self.starts_prefix().as_str())?
+                .strip_prefix('/')?,
+        )?;
         (self.start_key(start) == key).then_some(start)
     }
 }

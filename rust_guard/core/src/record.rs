@@ -46,10 +46,16 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corrupt> {
 
 /// The JSON of a record; empty only if serde could not write it, which no record here makes happen.
 pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
-    serde_json::to_string(record).map(String::into_bytes).unwrap_or_default()
+    serde_json::to_string(record)
+        .map(String::into_bytes)
+        .unwrap_or_default()
 }
 
 /// Refuses other versions.
 pub(crate) fn check_version(version: u32) -> Result<(), Corrupt> {
-    if version == VERSION { Ok(()) } else { Err(Corrupt::Version(version)) }
+    if version == VERSION {
+        Ok(())
+    } else {
+        Err(Corrupt::Version(version))
+    }
 }

@@ -21,7 +21,12 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { base_ms: 500, cap_ms: 60_000, retryable: 5, elsewhere: 3 }
+        Self {
+            base_ms: 500,
+            cap_ms: 60_000,
+            retryable: 5,
+            elsewhere: 3,
+        }
     }
 }
 
@@ -77,9 +82,11 @@ fn uniform(bits: u64, top: u64) -> u64 {
 
 /// FNV-1a 64 of `job_id`, then splitmix64's output for the state advanced `attempt` times.
 fn draw(job_id: &str, attempt: u32) -> u64 {
-    let seed = job_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let seed = job_id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     let step = u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut z = seed.wrapping_add(step);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

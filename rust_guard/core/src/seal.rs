@@ -90,7 +90,9 @@ impl Seal {
     /// # Errors
     /// [`Corrupt`], also when the seal names another artifact than the one beside it.
     pub fn from_json(bytes: &[u8], subject: &Subject, key: &str) -> Result<Self, Corrupt> {
-        let (attempt, start) = subject.parse_seal_key(key).ok_or(Corrupt::Misplaced("job"))?;
+        let (attempt, start) = subject
+            .parse_seal_key(key)
+            .ok_or(Corrupt::Misplaced("job"))?;
         let stored: Stored = record::parse(bytes)?;
         record::check_version(stored.version)?;
         if Ordinal::new("attempt", stored.attempt)? != attempt {
@@ -102,8 +104,13 @@ impl Seal {
         if stored.key != subject.video_key(attempt, start) {
             return Err(Corrupt::Misplaced("artifact"));
         }
-        if [stored.frames, stored.fps, stored.width, stored.height].contains(&0) || stored.size == 0 {
-            return Err(InvalidId { field: "video", rule: "of at least one frame, pixel and byte" }.into());
+        if [stored.frames, stored.fps, stored.width, stored.height].contains(&0) || stored.size == 0
+        {
+            return Err(InvalidId {
+                field: "video",
+                rule: "of at least one frame, pixel and byte",
+            }
+            .into());
         }
         Ok(Self {
             attempt,
@@ -125,6 +132,10 @@ impl Seal {
     /// # Errors
     /// [`Unusable::OtherSpec`] when it was made for another spec.
     pub fn serves(&self, wanted: &Digest) -> Result<(), Unusable> {
-        if self.spec_digest == *wanted { Ok(()) } else { Err(Unusable::OtherSpec) }
+        if self.spec_digest == *wanted {
+            Ok(())
+        } else {
+            Err(Unusable::OtherSpec)
+        }
     }
 }

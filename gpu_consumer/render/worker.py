@@ -1,0 +1,124 @@
+"""Mochi-1 loaded once, rendering job after job. Runs in the render child."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from gpu_consumer.render import device as devices
+from gpu_consumer.render import encode, pipeline
+from gpu_consumer.render.failures import EXIT_AFTER_FAILURE, Interrupted, RenderError, classify
+from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.nvml import Utilisation
+from gpu_consumer.render.parent import Parent
+
+#: Seconds to wait for a device that a dead predecessor still holds.
+DEVICE_WAIT: Final = 30.0
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "av", "numpy")
+
+
+def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
+    """Takes the device, loads the model, and says that it is ready.
+
+    Raises:
+        Exception: the device is not there or taken, or the model cannot be read.
+    """
+    _make_repeatable()
+    slot, model = wanted["slot"], wanted["model"]
+    device = devices.choose(wanted["device"], slot, tiny=model == "tiny")
+    # The lock lives as long as the process: its descriptor is never closed.
+    devices.hold(device, slot, Path(wanted["work_dir"]), time.monotonic() + DEVICE_WAIT)
+    pipe = pipeline.load(model, Path(wanted["model_dir"]), device)
+    libraries = {name: version(name) for name in LIBRARIES}
+    if torch.version.cuda:
+        libraries["cuda"] = torch.version.cuda
+    parent.say(
+        "ready",
+        pid=os.getpid(),
+        device=str(device.torch),
+        device_name=device.name,
+        dtype=str(device.dtype).removeprefix("torch."),
+        model=model,
+        libraries=libraries,
+    )
+    return Renderings(parent, pipe, device)
+
+
+class Renderings:
+    """Renders jobs with one loaded model."""
+
+    def __init__(self, parent: Parent, pipe: Any, device: devices.Device) -> None:
+        self._parent, self._pipe, self._device = parent, pipe, device
+        self._utilisation = Utilisation(device.uuid)
+
+    def one(self, run: int, job: RenderJob, out: Path) -> None:
+        """Renders ``job`` into ``out`` and reports it; failures are reported, not raised."""
+        try:
+            self._render(run, job, out)
+        except Interrupted:
+            self._parent.say("cancelled", run=run)
+        except (RenderError, OSError) as error:
+            code, detail = classify(error)
+            self._parent.say("failed", run=run, code=code, detail=detail, survived=True)
+        except BaseException as error:  # noqa: BLE001 (reported; the process ends)
+            code, detail = classify(error)
+            self._parent.say("failed", run=run, code=code, detail=detail, survived=False)
+            # What failed here may have left the device or the heap in any state.
+            os._exit(EXIT_AFTER_FAILURE)
+
+    def _render(self, run: int, job: RenderJob, out: Path) -> None:
+        parent, started = self._parent, time.monotonic()
+
+        def alive() -> None:
+            parent.alive(run)
+
+        def on_step(step: int, seconds: float) -> None:
+            parent.say(
+                "step",
+                run=run,
+                step=step,
+                total=job.num_inference_steps,
+                seconds=seconds,
+                utilisation=self._utilisation.read(),
+            )
+
+        parent.say("phase", run=run, phase="encoding_prompt")
+        conditioning = pipeline.encode_prompt(self._pipe, job)
+        parent.say("phase", run=run, phase="denoising")
+        latents = pipeline.denoise(
+            self._pipe,
+            job,
+            conditioning,
+            settle=self._device.settle,
+            on_step=on_step,
+            stopped=lambda: parent.cancelled(run),
+        )
+        parent.say("phase", run=run, phase="decoding")
+        video = pipeline.decode(self._pipe, latents, job, alive)
+        self._device.settle()
+        parent.say("phase", run=run, phase="encoding")
+        digest = pipeline.FrameDigest()
+        shown = digest.over(pipeline.frames(video), alive)
+        encode.encode(shown, out, width=job.width, height=job.height, fps=job.fps)
+        seconds = time.monotonic() - started
+        parent.say(
+            "rendered",
+            run=run,
+            frames_sha256=digest.hexdigest(),
+            frames=digest.count,
+            seconds=seconds,
+        )
+
+
+def _make_repeatable() -> None:
+    """The same spec gives the same bits again on the same kind of device."""
+    # The number of threads decides the order of sums; it must not follow the machine.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

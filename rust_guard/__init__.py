@@ -1,0 +1,81 @@
+"""The guard: claims, sealed artifacts, failure classes and the retry policy, in Rust.
+
+A job's way through it::
+
+    guard = Guard(endpoint, bucket, access_key, secret_key)
+    guard.probe()                                # once, at start-up
+    claim = guard.claim(pool_incarnation, tenant_id, job_id, attempt, record, spec_digest)
+    artifact = guard.sealed(claim)               # of an earlier attempt or start
+    if artifact is None:
+        ...                                      # render
+        artifact = guard.seal(claim, path, frames=frames, fps=30, width=width, height=height)
+    ...                                          # commit the terminal event
+    guard.release(claim)
+
+Errors::
+
+    GuardError
+    ├── StoreUnavailable   retryable             try again later
+    ├── StoreUnsafe        retryable elsewhere   the store ignores If-None-Match
+    ├── DuplicateClaim     conflict              skip this record
+    ├── ClaimConflict      conflict              ids were reused: tell the operator
+    ├── CorruptRecord      retryable             a stored claim is not one
+    ├── TooManyStarts      retryable elsewhere   look at this slot
+    ├── BadArtifact        retryable             render again; ``reason`` names the check
+    └── InvalidId          permanent             correct the argument that is named
+
+Each has ``code`` (a key of :data:`FAILURE_CODES`) and ``failure_class``, on the class as well.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rust_guard._rust import (
+    Artifact,
+    BadArtifact,
+    Claim,
+    ClaimConflict,
+    CorruptRecord,
+    DuplicateClaim,
+    FailureClass,
+    Guard,
+    GuardError,
+    InvalidId,
+    Record,
+    RetryDecision,
+    RetryPolicy,
+    StoreUnavailable,
+    StoreUnsafe,
+    TooManyStarts,
+    check_video,
+    classify,
+    failure_codes,
+    retry,
+)
+
+FAILURE_CODES: Final[Mapping[str, FailureClass]] = MappingProxyType(dict(failure_codes()))
+"""Every failure code with its class. A code may be added, never renamed."""
+
+__all__ = [
+    "FAILURE_CODES",
+    "Artifact",
+    "BadArtifact",
+    "Claim",
+    "ClaimConflict",
+    "CorruptRecord",
+    "DuplicateClaim",
+    "FailureClass",
+    "Guard",
+    "GuardError",
+    "InvalidId",
+    "Record",
+    "RetryDecision",
+    "RetryPolicy",
+    "StoreUnavailable",
+    "StoreUnsafe",
+    "TooManyStarts",
+    "check_video",
+    "classify",
+    "retry",
+]

@@ -1,0 +1,342 @@
+"""Types of the Rust module; import from ``rust_guard``."""
+
+import os
+from typing import ClassVar, Literal, final
+
+__all__ = [
+    "Artifact",
+    "BadArtifact",
+    "Claim",
+    "ClaimConflict",
+    "CorruptRecord",
+    "DuplicateClaim",
+    "FailureClass",
+    "Guard",
+    "GuardError",
+    "InvalidId",
+    "Record",
+    "RetryDecision",
+    "RetryPolicy",
+    "StoreUnavailable",
+    "StoreUnsafe",
+    "TooManyStarts",
+    "check_video",
+    "classify",
+    "failure_codes",
+    "retry",
+]
+
+@final
+class FailureClass:
+    """What may be done about a failure."""
+
+    RETRYABLE: ClassVar[FailureClass]
+    """The same may work later, on any slot."""
+    RETRYABLE_ELSEWHERE: ClassVar[FailureClass]
+    """It may work on another slot."""
+    PERMANENT: ClassVar[FailureClass]
+    """It will never work."""
+    CONFLICT: ClassVar[FailureClass]
+    """Two claimants for one thing."""
+
+    @property
+    def value(self) -> Literal["retryable", "retryable_elsewhere", "permanent", "conflict"]:
+        """Stable name, as it is stored and logged."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __int__(self, /) -> int: ...
+
+@final
+class Record:
+    """Where the assignment record lies in Kafka; checked when it is used."""
+
+    def __new__(cls, topic: str, partition: int, offset: int) -> Record: ...
+    @property
+    def topic(self) -> str:
+        """Topic name."""
+
+    @property
+    def partition(self) -> int:
+        """Partition number."""
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+
+@final
+class Claim:
+    """The right to work on one attempt at a job. Made by :meth:`Guard.claim`."""
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+
+    @property
+    def tenant_id(self) -> str:
+        """Its owner."""
+
+    @property
+    def pool_incarnation(self) -> str:
+        """Life of the pool's state."""
+
+    @property
+    def spec_digest(self) -> str:
+        """Digest of the job's canonical spec."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt, from 1."""
+
+    @property
+    def start(self) -> int:
+        """Which start of that attempt, from 1: no other process has it."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the same record was claimed before."""
+
+@final
+class Artifact:
+    """A sealed video."""
+
+    @property
+    def key(self) -> str:
+        """Key in the bucket."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, hex."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def frames(self) -> int:
+        """Frames in the video track."""
+
+    @property
+    def fps(self) -> int:
+        """Frames a second."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds: frames over frames a second."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Guard:
+    """Claims, seals and releases in one bucket. Safe to share between threads, not across a fork.
+
+    Every call ends within ``timeout_s`` seconds (those that carry a video get a second more for
+    each MiB), releases the GIL while it waits, and raises a :class:`GuardError`.
+    """
+
+    def __new__(
+        cls,
+        endpoint: str,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        region: str = "us-east-1",
+        timeout_s: float = 30.0,
+    ) -> Guard:
+        """Opens no connection yet.
+
+        Raises:
+            InvalidId: ``endpoint`` is no URL, or another argument cannot be used; it is named.
+            ValueError: ``timeout_s`` is not above 0 and at most 3600.
+        """
+
+    def probe(self) -> None:
+        """Races 64 conditional puts to a fresh key: exactly one must win.
+
+        Raises:
+            StoreUnsafe: the store ignores ``If-None-Match``.
+            StoreUnavailable: it did not answer in time.
+        """
+
+    def claim(
+        self,
+        pool_incarnation: str,
+        tenant_id: str,
+        job_id: str,
+        attempt: int,
+        record: Record,
+        spec_digest: str,
+        put_id: str | None = None,
+    ) -> Claim:
+        """Claims an attempt for the record that ordered it, and takes a start number.
+
+        Ids are lower-case UUIDs, ``spec_digest`` is SHA-256 in lower-case hex; ``put_id`` names
+        this call and is drawn at random when not given.
+
+        Raises:
+            DuplicateClaim: another record ordered this attempt first.
+            ClaimConflict: the attempt belongs to another spec or tenant.
+            CorruptRecord: the stored claim is not one.
+            TooManyStarts: the attempt was started 10,000 times.
+            InvalidId: an argument may not stand in a key.
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def sealed(self, claim: Claim) -> Artifact | None:
+        """The sealed artifact of this job and spec, of whichever attempt or start.
+
+        Its bytes are hashed again. What cannot be used is set aside: see :meth:`take_rejected`.
+
+        Raises:
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def take_rejected(self) -> list[tuple[str, str]]:
+        """Seals set aside since the last call, as (key, reason), at most 1,000."""
+
+    def seal(
+        self,
+        claim: Claim,
+        path: str | os.PathLike[str],
+        frames: int,
+        fps: int,
+        width: int,
+        height: int,
+    ) -> Artifact:
+        """Checks the MP4 at ``path``, uploads it under this start's key, and seals it.
+
+        May be repeated with the same file; another render needs another claim.
+
+        Raises:
+            BadArtifact: a check failed (see ``reason``); nothing was uploaded.
+            ClaimConflict: this start has sealed other bytes.
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def release(self, claim: Claim) -> None:
+        """Deletes the job's start markers, once its terminal event is committed. Repeatable.
+
+        Raises:
+            StoreUnavailable: the store did not answer in time.
+        """
+
+@final
+class RetryPolicy:
+    """Bounds of the backoff, and how many attempts a failure of each class may cost in all."""
+
+    def __new__(
+        cls,
+        base_ms: int = 500,
+        cap_ms: int = 60_000,
+        retryable: int = 5,
+        elsewhere: int = 3,
+    ) -> RetryPolicy: ...
+    @property
+    def base_ms(self) -> int:
+        """Ceiling of the first delay, milliseconds."""
+
+    @property
+    def cap_ms(self) -> int:
+        """Ceiling of every delay, milliseconds."""
+
+    @property
+    def retryable(self) -> int:
+        """Attempts a retryable failure may cost."""
+
+    @property
+    def elsewhere(self) -> int:
+        """Attempts a failure that is retryable elsewhere may cost."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+
+@final
+class RetryDecision:
+    """What to do about a failed attempt. Made by :func:`retry`."""
+
+    @property
+    def action(self) -> Literal["retry", "fail"]:
+        """Try again, or end the job."""
+
+    @property
+    def delay_ms(self) -> int:
+        """Milliseconds from the failure to the next attempt; 0 when there is none."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the slot that failed should be avoided."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+def classify(code: str) -> FailureClass:
+    """The class of a failure code; a code that is not in the table is ``unknown``."""
+
+def failure_codes() -> list[tuple[str, FailureClass]]:
+    """Every failure code with its class."""
+
+def retry(code: str, attempt: int, job_id: str, policy: RetryPolicy | None = None) -> RetryDecision:
+    """Decides about attempt number ``attempt`` (from 1), which ended with failure ``code``.
+
+    Full jitter: uniform in ``0..=min(cap_ms, base_ms * 2**(attempt - 1))``, drawn from the job id
+    and the attempt (splitmix64 over FNV-1a 64), so it is the same everywhere and in every replay.
+    """
+
+def check_video(data: bytes, frames: int, fps: int, width: int, height: int) -> None:
+    """Checks the bytes of an MP4 as :meth:`Guard.seal` does, without a store.
+
+    Raises:
+        BadArtifact: a check failed; ``reason`` is one of not_mp4, truncated, no_moov, bad_moov,
+            tracks, codec, dimensions, frame_count, duration.
+    """
+
+class GuardError(Exception):
+    """The guard refused or failed; `failure_class` says what may be done."""
+
+    code: str
+    """Stable code, a key of ``FAILURE_CODES``."""
+    failure_class: FailureClass
+    """What may be done about it."""
+    reason: str
+    """The check that failed for :class:`BadArtifact`; otherwise the code."""
+
+class StoreUnavailable(GuardError):
+    """The object store did not answer in time or refused access. Try again later."""
+
+class StoreUnsafe(GuardError):
+    """The object store ignores If-None-Match. Use a store that honours conditional puts."""
+
+class DuplicateClaim(GuardError):
+    """Another record ordered this attempt first. Skip this record, end it as a duplicate."""
+
+class ClaimConflict(GuardError):
+    """The key belongs to another spec, tenant or artifact: ids were reused."""
+
+class CorruptRecord(GuardError):
+    """A stored claim is damaged or was not written by a guard."""
+
+class TooManyStarts(GuardError):
+    """The attempt was started thousands of times. Look at this slot."""
+
+class BadArtifact(GuardError):
+    """The video failed a check and was not uploaded; `reason` names the check."""
+
+class InvalidId(GuardError):
+    """An id may not stand in a key. Correct the argument that is named."""

@@ -1,0 +1,124 @@
+//! `GuardError` of the shell, as one Python exception each.
+
+use guard_core::failure::classify;
+use guard_store::GuardError as Error;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::{create_exception, intern};
+
+use crate::values::FailureClass;
+
+create_exception!(
+    rust_guard,
+    GuardError,
+    PyException,
+    "The guard refused or failed; `failure_class` says what may be done."
+);
+create_exception!(
+    rust_guard,
+    StoreUnavailable,
+    GuardError,
+    "The object store did not answer in time or refused access. Try again later; check endpoint and keys if it stays."
+);
+create_exception!(
+    rust_guard,
+    StoreUnsafe,
+    GuardError,
+    "The object store ignores If-None-Match, so claims on it prove nothing. Use a store that honours conditional puts."
+);
+create_exception!(
+    rust_guard,
+    DuplicateClaim,
+    GuardError,
+    "Another record ordered this attempt first. Skip this record and end it as a duplicate."
+);
+create_exception!(
+    rust_guard,
+    ClaimConflict,
+    GuardError,
+    "The key belongs to another spec, tenant or artifact: ids were reused. Tell the operator."
+);
+create_exception!(
+    rust_guard,
+    CorruptRecord,
+    GuardError,
+    "A stored claim is damaged or was not written by a guard. The next attempt has another key; keep the object to look into it."
+);
+create_exception!(
+    rust_guard,
+    TooManyStarts,
+    GuardError,
+    "The attempt was started thousands of times. Give the job to another slot and look at this one."
+);
+create_exception!(
+    rust_guard,
+    BadArtifact,
+    GuardError,
+    "The video failed a check and was not uploaded; `reason` names the check. Render it again."
+);
+create_exception!(
+    rust_guard,
+    InvalidId,
+    GuardError,
+    "An id may not stand in a key. Correct the argument that is named."
+);
+
+const TREE: [(&str, &str); 9] = [
+    ("GuardError", "unknown"),
+    ("StoreUnavailable", "store_unavailable"),
+    ("StoreUnsafe", "store_unsafe"),
+    ("DuplicateClaim", "duplicate_claim"),
+    ("ClaimConflict", "claim_conflict"),
+    ("CorruptRecord", "corrupt_record"),
+    ("TooManyStarts", "too_many_starts"),
+    ("BadArtifact", "bad_output"),
+    ("InvalidId", "invalid_id"),
+];
+
+/// Adds the exceptions to the module, each with its `code` and `failure_class`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let types = [
+        py.get_type::<GuardError>(),
+        py.get_type::<StoreUnavailable>(),
+        py.get_type::<StoreUnsafe>(),
+        py.get_type::<DuplicateClaim>(),
+        py.get_type::<ClaimConflict>(),
+        py.get_type::<CorruptRecord>(),
+        py.get_type::<TooManyStarts>(),
+        py.get_type::<BadArtifact>(),
+        py.get_type::<InvalidId>(),
+    ];
+    for ((name, code), exception) in TREE.into_iter().zip(types) {
+        exception.setattr("code", code)?;
+        exception.setattr("failure_class", FailureClass::from(classify(code)))?;
+        exception.setattr("reason", code)?;
+        module.add(name, exception)?;
+    }
+    Ok(())
+}
+
+/// The Python exception of a shell's error.
+pub fn raise(py: Python<'_>, error: impl Into<Error>) -> PyErr {
+    let error = error.into();
+    let text = error.to_string();
+    match error {
+        Error::StoreUnavailable { .. } => StoreUnavailable::new_err(text),
+        Error::StoreUnsafe { .. } => StoreUnsafe::new_err(text),
+        Error::DuplicateClaim(_) => DuplicateClaim::new_err(text),
+        Error::ClaimConflict(_) => ClaimConflict::new_err(text),
+        Error::CorruptRecord { .. } => CorruptRecord::new_err(text),
+        Error::TooManyStarts(_) => TooManyStarts::new_err(text),
+        Error::InvalidId(_) => InvalidId::new_err(text),
+        Error::BadArtifact(flaw) => {
+            let exception = BadArtifact::new_err(text);
+            match exception
+                .value(py)
+                .setattr(intern!(py, "reason"), flaw.name())
+            {
+                Ok(()) => exception,
+                Err(other) => other,
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The guard of one bucket, for Python.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use guard_core::container::Expected;
+use guard_core::ids::{Digest, InvalidId, JobId, Ordinal, PoolIncarnation, PutId, TenantId};
+use guard_core::keys::Subject;
+use guard_store::{Endpoint, GuardError as Error, Rejected, connect};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::errors::raise;
+use crate::values::{Artifact, Claim, Record};
+
+/// A report that nobody fetches does not grow for ever.
+const MAX_REJECTED: usize = 1_000;
+
+/// Claims, seals and releases in one bucket. Safe to share between threads.
+#[pyclass(module = "rust_guard", frozen)]
+pub struct Guard {
+    inner: guard_store::Guard,
+    runtime: Runtime,
+    pid: u32,
+    rejected: Mutex<Vec<Rejected>>,
+}
+
+impl Guard {
+    /// Runs `call` to its end without the GIL.
+    fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> PyResult<T> {
+        if std::process::id() != self.pid {
+            // The runtime's threads stayed with the parent: a call would wait for ever.
+            return Err(PyRuntimeError::new_err(
+                "this Guard was made before a fork: make a new one",
+            ));
+        }
+        py.detach(|| self.runtime.block_on(call))
+            .map_err(|error| raise(py, error))
+    }
+}
+
+#[pymethods]
+impl Guard {
+    #[new]
+    #[pyo3(signature = (endpoint, bucket, access_key, secret_key, region="us-east-1", timeout_s=30.0))]
+    fn new(
+        py: Python<'_>,
+        endpoint: String,
+        bucket: String,
+        access_key: String,
+        secret_key: String,
+        region: &str,
+        timeout_s: f64,
+    ) -> PyResult<Self> {
+        let timeout = Duration::try_from_secs_f64(timeout_s)
+            .ok()
+            .filter(|timeout| !timeout.is_zero() && *timeout <= Duration::from_secs(3600))
+            .ok_or_else(|| PyValueError::new_err("timeout_s must be above 0 and at most 3600"))?;
+        let endpoint = Endpoint {
+            url: endpoint,
+            bucket,
+            access_key,
+            secret_key,
+            region: region.to_owned(),
+        };
+        let bucket = connect(&endpoint, timeout).map_err(|error| raise(py, error))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("rust-guard")
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            inner: guard_store::Guard::new(bucket, timeout),
+            runtime,
+            pid: std::process::id(),
+            rejected: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Refuses a store that ignores `If-None-Match`.
+    fn probe(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, self.inner.probe())
+    }
+
+    /// Claims an attempt for the record that ordered it, and takes a start number.
+    #[pyo3(signature = (pool_incarnation, tenant_id, job_id, attempt, record, spec_digest, put_id=None))]
+    #[allow(clippy::too_many_arguments, reason = "each names a part of the claim")]
+    fn claim(
+        &self,
+        py: Python<'_>,
+        pool_incarnation: &str,
+        tenant_id: &str,
+        job_id: &str,
+        attempt: i64,
+        record: &Bound<'_, Record>,
+        spec_digest: &str,
+        put_id: Option<&str>,
+    ) -> PyResult<Claim> {
+        let checked = || -> Result<_, Error> {
+            let subject = Subject {
+                pool_incarnation: PoolIncarnation::new(pool_incarnation)?,
+                tenant_id: TenantId::new(tenant_id)?,
+                job_id: JobId::new(job_id)?,
+                attempt: Ordinal::new("attempt", attempt)?,
+            };
+            let put_id = put_id.map(PutId::new).transpose()?;
+            let digest = Digest::new(spec_digest).map_err(|error| InvalidId {
+                field: "spec_digest",
+                ..error
+            })?;
+            Ok((subject, record.get().checked()?, digest, put_id))
+        };
+        let (subject, record, digest, put_id) = checked().map_err(|error| raise(py, error))?;
+        self.run(py, self.inner.claim(subject, record, digest, put_id))
+            .map(Claim)
+    }
+
+    /// The sealed artifact of this job and spec, if there is one; its bytes are hashed again.
+    fn sealed(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<Option<Artifact>> {
+        let (artifact, rejected) = self.run(py, self.inner.sealed(&claim.get().0))?;
+        if let Ok(mut kept) = self.rejected.lock() {
+            let room = MAX_REJECTED.saturating_sub(kept.len());
+            kept.extend(rejected.into_iter().take(room));
+        }
+        Ok(artifact.map(Artifact::from))
+    }
+
+    /// Seals that `sealed` set aside since the last call, each as (key, reason).
+    fn take_rejected(&self) -> Vec<(String, String)> {
+        let taken = self
+            .rejected
+            .lock()
+            .map(|mut kept| std::mem::take(&mut *kept));
+        taken
+            .unwrap_or_default()
+            .into_iter()
+            .map(|rejected| (rejected.key, rejected.why.to_string()))
+            .collect()
+    }
+
+    /// Checks the MP4 at `path`, uploads it under this start's key, and seals it.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each names what the video must be"
+    )]
+    fn seal(
+        &self,
+        py: Python<'_>,
+        claim: &Bound<'_, Claim>,
+        path: PathBuf,
+        frames: u32,
+        fps: u32,
+        width: u32,
+        height: u32,
+    ) -> PyResult<Artifact> {
+        let expected = Expected {
+            frames,
+            fps,
+            width,
+            height,
+        };
+        self.run(py, self.inner.seal(&claim.get().0, &path, expected))
+            .map(Artifact::from)
+    }
+
+    /// Deletes the job's start markers, once its terminal event is committed.
+    fn release(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<()> {
+        self.run(py, self.inner.release(&claim.get().0))
+    }
+}

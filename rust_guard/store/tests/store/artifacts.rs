@@ -1,0 +1,172 @@
+//! Artifacts: sealed once, adopted by whoever comes later, never believed without a look.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::faulty::{Fault, Faulty};
+use guard_core::claim::RecordRef;
+use guard_core::container::{Expected, Flaw};
+use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
+use guard_core::keys::Subject;
+use guard_core::seal::Unusable;
+use guard_store::{Bucket, Claim, Guard, GuardError};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+const UUID: &str = "00000000-0000-4000-8000-000000000001";
+const CLIP: &[u8] = include_bytes!("clip.mp4");
+const VIDEO: Expected = Expected {
+    frames: 7,
+    fps: 30,
+    width: 32,
+    height: 32,
+};
+
+fn guard(store: &Arc<Faulty>) -> Guard {
+    let store: Arc<dyn ObjectStore> = store.clone();
+    Guard::new(Bucket::new(store), Duration::from_secs(3))
+}
+
+fn clip() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/clip.mp4")
+}
+
+async fn claim(store: &Arc<Faulty>, attempt: i64, spec: &str) -> Claim {
+    let subject = Subject {
+        pool_incarnation: PoolIncarnation::new(UUID).unwrap(),
+        tenant_id: TenantId::new("acme").unwrap(),
+        job_id: JobId::new(UUID).unwrap(),
+        attempt: Ordinal::new("attempt", attempt).unwrap(),
+    };
+    let record = RecordRef::new("assignments", 0, attempt).unwrap();
+    let digest = Digest::new(&spec.repeat(32)).unwrap();
+    guard(store)
+        .claim(subject, record, digest, None)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_later_attempt_adopts_what_an_earlier_one_sealed() {
+    let store = Faulty::sound();
+    let first = claim(&store, 1, "aa").await;
+    assert_eq!(guard(&store).sealed(&first).await, Ok((None, vec![])));
+    let sealed = guard(&store).seal(&first, &clip(), VIDEO).await.unwrap();
+    assert_eq!(sealed.key, format!("videos/acme/{UUID}/{UUID}/1-1.mp4"));
+    let second = claim(&store, 2, "aa").await;
+    assert_eq!(
+        guard(&store).sealed(&second).await,
+        Ok((Some(sealed), vec![]))
+    );
+}
+
+#[tokio::test]
+async fn sealing_again_is_harmless_and_other_bytes_are_a_conflict() {
+    let store = Faulty::sound();
+    let claim = claim(&store, 1, "aa").await;
+    let first = guard(&store).seal(&claim, &clip(), VIDEO).await.unwrap();
+    assert_eq!(
+        guard(&store).seal(&claim, &clip(), VIDEO).await,
+        Ok(first.clone())
+    );
+    for other in [b"shorter".to_vec(), vec![7; CLIP.len()]] {
+        store
+            .put(&Path::from(first.key.as_str()), other.into())
+            .await
+            .unwrap();
+        let again = guard(&store).seal(&claim, &clip(), VIDEO).await;
+        assert_eq!(again, Err(GuardError::ClaimConflict("artifact")));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_was_lost_is_sealed() {
+    // The claim and the start are puts as well: the upload is the third, its seal the fourth.
+    let store = Faulty::with(Fault::LoseAnswers(12));
+    let claim = claim(&store, 1, "aa").await;
+    let sealed = guard(&store).seal(&claim, &clip(), VIDEO).await.unwrap();
+    assert_eq!(guard(&store).sealed(&claim).await.unwrap().0, Some(sealed));
+}
+
+#[tokio::test]
+async fn an_artifact_of_another_spec_is_not_adopted() {
+    let store = Faulty::sound();
+    guard(&store)
+        .seal(&claim(&store, 1, "aa").await, &clip(), VIDEO)
+        .await
+        .unwrap();
+    let (found, rejected) = guard(&store)
+        .sealed(&claim(&store, 2, "bb").await)
+        .await
+        .unwrap();
+    assert_eq!(found, None);
+    assert_eq!(rejected[0].why, Unusable::OtherSpec);
+}
+
+#[tokio::test]
+async fn a_sealed_artifact_that_is_gone_or_changed_is_set_aside_and_the_next_adopted() {
+    let store = Faulty::sound();
+    let mut sealed = Vec::new();
+    for attempt in 1..=3 {
+        let claim = claim(&store, attempt, "aa").await;
+        sealed.push(guard(&store).seal(&claim, &clip(), VIDEO).await.unwrap());
+    }
+    store
+        .delete(&Path::from(sealed[0].key.as_str()))
+        .await
+        .unwrap();
+    let mut changed = CLIP.to_vec();
+    changed[1000] ^= 1;
+    store
+        .put(&Path::from(sealed[1].key.as_str()), changed.into())
+        .await
+        .unwrap();
+    let (found, rejected) = guard(&store)
+        .sealed(&claim(&store, 4, "aa").await)
+        .await
+        .unwrap();
+    assert_eq!(found.as_ref(), Some(&sealed[2]));
+    let why: Vec<_> = rejected.into_iter().map(|rejected| rejected.why).collect();
+    assert_eq!(why, [Unusable::Missing, Unusable::OtherBytes]);
+}
+
+#[tokio::test]
+async fn hostile_seals_are_set_aside() {
+    let store = Faulty::sound();
+    let claim = claim(&store, 1, "aa").await;
+    let huge = vec![b' '; 100_000];
+    for (start, body) in [&b""[..], b"{}", b"\xff", b"[[[[", &huge]
+        .into_iter()
+        .enumerate()
+    {
+        let key = format!("{}/1-{}.json", claim.subject.videos_prefix(), start + 1);
+        store
+            .put(&Path::from(key), body.to_vec().into())
+            .await
+            .unwrap();
+    }
+    let (found, rejected) = guard(&store).sealed(&claim).await.unwrap();
+    assert_eq!((found, rejected.len()), (None, 5));
+}
+
+#[tokio::test]
+async fn a_bad_video_is_not_uploaded() {
+    let store = Faulty::sound();
+    let claim = claim(&store, 1, "aa").await;
+    let path = std::env::temp_dir().join(format!("guard-{}.mp4", std::process::id()));
+    std::fs::File::create(&path)
+        .unwrap()
+        .write_all(&CLIP[..CLIP.len() - 200])
+        .unwrap();
+    let outcome = guard(&store).seal(&claim, &path, VIDEO).await;
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        matches!(outcome, Err(GuardError::BadArtifact(_))),
+        "{outcome:?}"
+    );
+    let missing = guard(&store).seal(&claim, &path, VIDEO).await;
+    assert_eq!(missing, Err(GuardError::BadArtifact(Flaw::Unreadable)));
+    assert_eq!(guard(&store).sealed(&claim).await, Ok((None, vec![])));
+}

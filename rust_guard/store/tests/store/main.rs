@@ -1,0 +1,6 @@
+//! The shell over an in-memory store, sound or faulty, and the container checks over hostile bytes.
+
+mod artifacts;
+mod claims;
+mod containers;
+mod faulty;
