@@ -18,7 +18,7 @@ demo: setup ## start the stack, render a job sent over HTTP and one sent to Kafk
 	@$(BIN)/python -m infra.demo
 
 test: setup ## the whole suite that fits in 15 minutes
-	$(CARGO) test --locked --workspace --quiet
+	$(CARGO) test --release --locked --workspace --quiet
 	$(BIN)/pytest $(TESTS)
 
 test-nightly: setup ## chaos, load, soak and stress

@@ -6,6 +6,7 @@ wrong ends the process; the next one resumes the slot's unfinished order.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import uuid
@@ -82,4 +83,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # the guard's thread may be waiting for the store; nothing of it is needed

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import stamina
 from confluent_kafka import Message
 
 import rust_guard
@@ -31,6 +32,8 @@ from schemas.records import Artifact, Assignment, JobProgress, Reason
 
 _IDLE_WAIT: Final = 0.1
 _BUSY_WAIT: Final = 0.02
+#: A store that is away for less costs nothing but the wait.
+_SEAL_PATIENCE: Final = 300.0
 
 #: What the guard's thread brings back: a claim with what is already sealed, or a sealed video.
 Guarded = tuple[rust_guard.Claim, rust_guard.Artifact | None] | rust_guard.Artifact
@@ -159,9 +162,13 @@ class Worker:
         if attempt.claim is None:
             raise OrderError("sealing without a claim")
         with span("seal", parent=context_of(attempt.traceparent)):
-            sealed = self._guard.seal(
-                attempt.claim, path, spec.num_frames, FPS, spec.width, spec.height
-            )
+            for again in stamina.retry_context(
+                rust_guard.StoreUnavailable, attempts=None, timeout=_SEAL_PATIENCE
+            ):
+                with again:  # a render is worth more than waiting for the store
+                    sealed = self._guard.seal(
+                        attempt.claim, path, spec.num_frames, FPS, spec.width, spec.height
+                    )
         path.unlink(missing_ok=True)
         crash_point("gpu_after_upload")
         return sealed
