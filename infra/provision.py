@@ -82,15 +82,14 @@ def _await_leaders(admin: AdminClient, declared: list[Topic]) -> None:
 
 def register_schemas(config: Settings, declared: list[Topic]) -> None:
     """Register released and current schemas of every topic, FULL_TRANSITIVE."""
-    registry = SchemaRegistryClient({"url": config.registry, "timeout": _DEADLINE})
-    for topic in declared:
-        subject = f"{topic.name}-value"
-        versions = [text for _, text in released(topic.record)]
-        for text in dict.fromkeys([*versions, shipped(topic.record).text]):
-            registry.register_schema(subject, Schema(text, "AVRO"))
-        registry.set_config(
-            subject, ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
-        )
+    with SchemaRegistryClient({"url": config.registry, "timeout": _DEADLINE}) as registry:
+        for topic in declared:
+            subject = f"{topic.name}-value"
+            versions = [text for _, text in released(topic.record)]
+            for text in dict.fromkeys([*versions, shipped(topic.record).text]):
+                registry.register_schema(subject, Schema(text, "AVRO"))
+            level = ConfigCompatibilityLevel.FULL_TRANSITIVE
+            registry.set_config(subject, ServerConfig(compatibility=level))
 
 
 def object_store(config: Settings) -> Minio:

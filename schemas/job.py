@@ -77,11 +77,6 @@ def job_id_of_key(tenant_id: str, idempotency_key: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"key\x00{tenant_id}\x00{idempotency_key}"))
 
 
-def job_id_of_record(topic: str, partition: int, offset: int) -> str:
-    """The job id of a record that brings none: the same however often it is read."""
-    return str(uuid.uuid5(NAMESPACE, f"record\x00{topic}\x00{partition}\x00{offset}"))
-
-
 def event_id(job_id: str, kind: str, attempt: int) -> str:
     """The id of an event: the same if the event is made again. Terminal kinds use attempt 0."""
     return str(uuid.uuid5(NAMESPACE, f"event\x00{job_id}\x00{kind}\x00{attempt}"))

@@ -26,7 +26,9 @@ _OTHER: Final = "other"
 _CLASSES: Final = frozenset({"retryable", "retryable_elsewhere", "permanent", "conflict"})
 
 #: Dead letters, by where the record lay, reason code and class; unknown values are "other".
-LETTERS: Final = Counter("ttv_dead_letters_total", "Dead letters.", ["source", "code", "error_class"])
+LETTERS: Final = Counter(
+    "ttv_dead_letters_total", "Dead letters.", ["source", "code", "error_class"]
+)
 
 
 def source_of(topic: str, prefix: str) -> str:

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import Counter, Gauge
 
 from infra.crash import crash_point
@@ -26,6 +28,7 @@ from schemas.codec import Codec
 from schemas.errors import RegistryUnavailable
 from schemas.records import Record
 from schemas.topics import Topics
+from streams import lenient_headers
 from streams.faust_driver import IdempotentProducer, StreamsApp, make_app
 from streams.incoming import Incoming
 
@@ -151,6 +154,7 @@ def run(
         codec: Reads and writes values.
     """
     start(name, config)
+    lenient_headers.install()
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     asyncio.run(_serve(config, name, list(topics), make_handler, codec))
@@ -173,7 +177,7 @@ async def _serve(
         brokers=config.kafka,
         request_timeout=OUTPUT_DEADLINE,
     )
-    _attach(app, name, topics, make_handler(Outbox(app, codec)))
+    _attach(app, name, topics, make_handler(Outbox(app, codec)), config.topic_prefix)
     starting = asyncio.ensure_future(app.start())
     await _watch(app, name, starting, stop)
     try:
@@ -181,13 +185,16 @@ async def _serve(
             await app.stop()
     except TimeoutError:
         end_process("app.stop_overdue", seconds=_STOP_DEADLINE)
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(2000)
     log().info("app.stopped")
     sys.stdout.flush()
     # Faust's threads may linger; everything that matters is committed.
     os._exit(0)
 
 
-def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler) -> None:
+def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler, prefix: str) -> None:
     channel = app.topic(
         *topics,
         key_type=bytes,
@@ -196,7 +203,6 @@ def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler) -> N
         value_serializer="raw",
         allow_empty=True,
     )
-    prefix = len(os.path.commonprefix([*topics, topics[0].rpartition("jobs.")[0]]))
 
     async def consume(stream: Any) -> None:
         try:
@@ -206,7 +212,7 @@ def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler) -> N
                 crash_point(f"{name}_before_ack")
                 event.ack()
                 app.commit_age.acknowledged()
-                HANDLED.labels(name, record.topic[prefix:]).inc()
+                HANDLED.labels(name, record.topic.removeprefix(prefix)).inc()
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 whatever it is, the process ends
@@ -218,10 +224,10 @@ def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler) -> N
 def _end_on(error: BaseException) -> NoReturn:
     """End the process; the traceback's lines are ours, its values may be a tenant's: types only."""
     frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
-        trace = trace.tb_next
+    step = error.__traceback__
+    while step is not None:
+        frames.append(f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}")
+        step = step.tb_next
     end_process("handler.failed", error=type(error).__name__, frames=frames[-4:])
 
 

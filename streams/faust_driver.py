@@ -38,7 +38,7 @@ class CommitAge:
         if self._since is None:
             self._since = self._clock()
 
-    def committed(self, started: float, pending: bool) -> None:
+    def committed(self, started: float, *, pending: bool) -> None:
         """A commit that began at ``started`` ended; ``pending``: events acknowledged since."""
         if self._since is not None:
             self._since = max(self._since, started) if pending else None
@@ -88,14 +88,12 @@ class CommittedConsumer(driver.Consumer):
         # would then be committed before it was processed.
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
-    async def force_commit(
-        self, topics: Any | None = None, start_new_transaction: bool = True
-    ) -> bool:
+    async def force_commit(self, *args: Any, **options: Any) -> bool:
         """Commit what is acknowledged, and note when that was."""
         started = time.monotonic()
-        done = await super().force_commit(topics, start_new_transaction=start_new_transaction)
+        done = await super().force_commit(*args, **options)
         if isinstance(self.app, StreamsApp):
-            self.app.commit_age.committed(started, any(self._acked.values()))
+            self.app.commit_age.committed(started, pending=any(self._acked.values()))
         return bool(done)
 
 
@@ -135,7 +133,7 @@ class StreamsApp(faust.App):
         return CommittedTransport(self.conf.broker_producer, self)
 
 
-def make_app(  # noqa: PLR0913 one argument for each thing that differs between apps
+def make_app(
     group: str,
     *,
     name: str,

@@ -36,7 +36,7 @@ class Incoming:
         return found[-1] if found else None
 
 
-def dead_letter(  # noqa: PLR0913 one argument for each thing a letter says
+def dead_letter(
     record: Incoming,
     *,
     code: str,

@@ -10,7 +10,7 @@ import pytest
 from infra.stack import Stack
 
 #: GPU consumers of the shared stack.
-GPUS = int(os.environ.get("TTV_TEST_GPUS", "2"))
+GPUS = int(os.environ.get("TTV_TEST_GPUS", "4"))
 _LOG_LINES = 25
 
 

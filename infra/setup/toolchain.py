@@ -40,10 +40,12 @@ def cargo_env(base: dict[str, str]) -> dict[str, str]:
     home = account_home()
     if shutil.which("cargo", path=env.get("PATH")) is None and (home / ".cargo/bin/cargo").exists():
         env["PATH"] = f"{home / '.cargo' / 'bin'}:{env.get('PATH', '')}"
+    toolchains = Path(".rustup") / "toolchains"
+    # Looked up, not tried: a proxy that finds nothing writes its settings below HOME.
     if (
         "RUSTUP_HOME" not in env
-        and (home / ".rustup").is_dir()
-        and (runs(["rustc", "--version"], env) is None or runs(["cargo", "--version"], env) is None)
+        and not ("HOME" in env and (Path(env["HOME"]) / toolchains).is_dir())
+        and (home / toolchains).is_dir()
     ):
         env["RUSTUP_HOME"] = str(home / ".rustup")
     env.setdefault("CARGO_HOME", str(paths.CACHE / "cargo"))
@@ -69,6 +71,10 @@ def go_env(base: dict[str, str]) -> dict[str, str]:
     env = dict(base)
     for name in ("GOROOT", "GOBIN", "GOTOOLDIR"):
         env.pop(name, None)
+    # The user's settings, such as a proxy, still count; what Go itself writes goes to the cache.
+    settings = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/"), ".config"))
+    env.setdefault("GOENV", str(settings / "go" / "env"))
+    env["XDG_CONFIG_HOME"] = str(paths.CACHE / "go" / "config")
     env["GOPATH"] = str(paths.CACHE / "go" / "path")
     env["GOMODCACHE"] = str(paths.CACHE / "go" / "path" / "pkg" / "mod")
     env["GOCACHE"] = str(paths.CACHE / "go" / "build")

@@ -18,6 +18,8 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -62,7 +64,12 @@ def drop_root(user: str) -> None:
     folder that only root may enter. Where the kernel grants no such right, the folders decide.
     """
     account = pwd.getpwnam(user)
-    _prctl(_PR_SET_KEEPCAPS, 1)
+    try:
+        # setuid keeps capabilities, and access(2), with which initdb and postgres look for their
+        # own programs, counts them.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
+    except OSError:
+        _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)

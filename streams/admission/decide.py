@@ -140,21 +140,28 @@ class Admission:
         nameless = [one for one in broken if one.field in _NAMELESS]
         if nameless:
             return [_letter(record, moment, _invalid(nameless), request.tenant_id)]
-        refuse = _Refuser(record, request, self._priority_of(record.topic), moment, broken)
+        known = _Known(record, request, self._priority_of(record.topic), moment, broken)
         if moment.now - at > self._window:
-            return refuse.because(_reason("too_old"), self._pools)
+            return known.because(_reason("too_old"), self._pools)
         owner = request.tenant_id
         right = partition_of(owner, moment.partitions)
         if record.partition != right and not was_forwarded(record):
             return [Forward(right, owner.encode(), forwarding_headers(record))]
-        if refuse.pool not in self._pools:
-            return refuse.because(_reason("unknown_pool"), self._pools)
-        if broken:
-            return refuse.because(_invalid(broken), self._pools)
-        if not self._limiter.admit(owner, record.topic, record.timestamp_ms):
-            return refuse.because(_reason("rate_limited"), self._pools)
-        job = _job(request, refuse)
+        why = self._objection(record, known, broken)
+        if why is not None:
+            return known.because(why, self._pools)
+        job = _job(request, known)
         return [Fact(job.pool, PoolFact(kind="Admitted", admitted=job))]
+
+    def _objection(self, record: Incoming, known: _Known, broken: list[Violation]) -> Reason | None:
+        if known.pool not in self._pools:
+            return _reason("unknown_pool")
+        if broken:
+            return _invalid(broken)
+        owner = known.request.tenant_id
+        if not self._limiter.admit(owner, record.topic, record.timestamp_ms):
+            return _reason("rate_limited")
+        return None
 
     def cancel(self, record: Incoming, cancel: CancelRequested, moment: Moment) -> list[Effect]:
         """What to do about a wish to cancel: pass it on, or keep it as a letter."""
@@ -170,7 +177,7 @@ class Admission:
         return [Fact(pool, PoolFact(kind="CancelRequested", cancel_requested=asked))]
 
 
-class _Refuser:
+class _Known:
     """What is known of a request whose tenant and job id are valid."""
 
     def __init__(
@@ -211,7 +218,7 @@ class _Refuser:
         return [Fact(self.pool, PoolFact(kind="Refused", refused=refusal)), letter]
 
 
-def _job(request: JobRequested, known: _Refuser) -> Job:
+def _job(request: JobRequested, known: _Known) -> Job:
     return Job(
         job_id=known.job_id,
         tenant_id=request.tenant_id,

@@ -1,5 +1,6 @@
 """Bad input on Kafka is refused or a dead letter, and the jobs behind it still run."""
 
+import json
 import struct
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def await_letter(stack: Stack, value: bytes) -> DeadLetter:
     return found[0]
 
 
+def register(stack: Stack, subject: str, text: str) -> int:
+    with SchemaRegistryClient({"url": stack.info.registry}) as client:
+        return int(client.register_schema(subject, Schema(text, "AVRO")))
+
+
 def unreadable(stack: Stack, kind: str) -> bytes:
     whole = codec(stack.info.registry).encode(TOPIC, request(stack, job_id=fresh_id()))
     match kind:
@@ -61,8 +67,7 @@ def unreadable(stack: Stack, kind: str) -> bytes:
         case "unknown id":
             return struct.pack(">bI", 0, 2_000_000_000) + fresh_id().encode()
         case "foreign schema":
-            client = SchemaRegistryClient({"url": stack.info.registry})
-            number = client.register_schema("other-value", Schema(FOREIGN, "AVRO"))
+            number = register(stack, "other-value", FOREIGN)
             return struct.pack(">bI", 0, number) + b"\x48" + fresh_id().encode()
         case "wrong type":
             return single_object(CancelRequested(job_id=fresh_id(), tenant_id="acme"))
@@ -74,13 +79,10 @@ def unreadable(stack: Stack, kind: str) -> bytes:
 
 def frames_as_double(stack: Stack) -> bytes:
     """What a producer writes whose own schema has a double where an int belongs."""
-    text = shipped("JobRequested").text.replace(
-        '{"name":"num_frames","type":["null","int"]',
-        '{"name":"num_frames","type":["null","double"]',
-    )
-    assert text != shipped("JobRequested").text
-    client = SchemaRegistryClient({"url": stack.info.registry})
-    number = client.register_schema("frames-value", Schema(text, "AVRO"))
+    schema = json.loads(shipped("JobRequested").text)
+    frames = next(field for field in schema["fields"] if field["name"] == "num_frames")
+    frames["type"] = ["null", "double"]
+    number = register(stack, "frames-value", json.dumps(schema))
     body = single_object(request(stack, job_id=fresh_id(), num_frames=None))[10:]
     return struct.pack(">bI", 0, number) + body
 
@@ -97,14 +99,14 @@ CODES = {
 
 @pytest.mark.parametrize("kind", CODES)
 def test_what_cannot_be_read_is_a_dead_letter_and_the_next_job_runs(
-    stack: Stack, kind: str
+    stack: Stack, api: Api, kind: str
 ) -> None:
     bad, behind = unreadable(stack, kind), request(stack, job_id=fresh_id())
     produce(stack, bad, single_object(behind))
     letter = await_letter(stack, bad)
     assert (letter.code, letter.error_class, letter.topic) == (CODES[kind], "permanent", TOPIC)
     assert behind.job_id is not None
-    Api(stack.info).await_status(behind.job_id, "completed")
+    api.await_status(behind.job_id, "completed")
 
 
 @pytest.mark.parametrize(
@@ -118,9 +120,8 @@ def test_what_cannot_be_read_is_a_dead_letter_and_the_next_job_runs(
     ids=["1 MiB prompt", "frames 8", "100000x3", "negative steps"],
 )
 def test_a_request_that_breaks_a_rule_is_refused_with_its_reason(
-    stack: Stack, fields: dict[str, Any], code: str
+    stack: Stack, api: Api, fields: dict[str, Any], code: str
 ) -> None:
-    api = Api(stack.info)
     bad = request(stack, job_id=fresh_id()).model_copy(update=fields)
     behind = request(stack, job_id=fresh_id())
     produce(stack, single_object(bad), single_object(behind))
@@ -134,9 +135,9 @@ def test_a_request_that_breaks_a_rule_is_refused_with_its_reason(
 
 
 def test_a_job_sent_twice_completes_once_and_another_spec_under_its_id_is_a_conflict(
-    stack: Stack,
+    stack: Stack, api: Api
 ) -> None:
-    api, first = Api(stack.info), request(stack, job_id=fresh_id())
+    first = request(stack, job_id=fresh_id())
     assert first.job_id is not None
     other = first.model_copy(update={"prompt": "another picture"})
     produce(stack, single_object(first), single_object(first), single_object(other))
@@ -152,7 +153,9 @@ def test_a_job_sent_twice_completes_once_and_another_spec_under_its_id_is_a_conf
     assert completions(stack.info)[first.job_id] == 1
 
 
-def test_the_example_produces_a_job_with_nothing_but_a_confluent_client(stack: Stack) -> None:
+def test_the_example_produces_a_job_with_nothing_but_a_confluent_client(
+    stack: Stack, api: Api
+) -> None:
     script = ROOT / "schemas" / "examples" / "produce_job.py"
     fields = [f"{name}={value}" for name, value in SMALL.items()]
     done = subprocess.run(
@@ -170,5 +173,5 @@ def test_the_example_produces_a_job_with_nothing_but_a_confluent_client(stack: S
         timeout=60,
         check=True,
     )
-    job = Api(stack.info).await_status(done.stdout.strip(), "completed")
+    job = api.await_status(done.stdout.strip(), "completed")
     assert job["artifact"]["frames"] == SMALL["num_frames"]

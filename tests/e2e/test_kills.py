@@ -14,11 +14,6 @@ from tests.support.wait import until
 LONG = {"width": 160, "height": 96, "num_frames": 31, "num_inference_steps": 60}
 
 
-@pytest.fixture
-def api(stack: Stack) -> Api:
-    return Api(stack.info)
-
-
 def slots_of(stack: Stack) -> list[str]:
     return sorted(p.name for p in stack.info.processes if p.name.startswith("gpu-"))
 

@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 import av
-import pytest
 
 from infra.stack import Stack
 from tests.support.api import Api, fresh_id
@@ -28,11 +27,6 @@ frames = pipe(**spec, generator=generator, output_type="np").frames[0]
 pixels = (frames * 255).round().astype("uint8")
 print(hashlib.sha256(numpy.ascontiguousarray(pixels).tobytes()).hexdigest())
 """
-
-
-@pytest.fixture
-def api(stack: Stack) -> Api:
-    return Api(stack.info)
 
 
 def test_a_job_becomes_a_video_that_browsers_play(stack: Stack, api: Api) -> None:

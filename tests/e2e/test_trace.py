@@ -47,8 +47,8 @@ def check_whole(spans: list[dict[str, Any]], root: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["http", "kafka"])
-def test_a_single_trace_spans_all_parts(stack: Stack, way: str) -> None:
-    api, trace_id, root = Api(stack.info), fresh_id().replace("-", ""), "00f067aa0ba902b7"
+def test_a_single_trace_spans_all_parts(stack: Stack, api: Api, way: str) -> None:
+    trace_id, root = fresh_id().replace("-", ""), "00f067aa0ba902b7"
     parent = f"00-{trace_id}-{root}-01"
     with Receiver() as receiver:
         if way == "http":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -20,6 +20,12 @@ class Api:
     def __init__(self, info: StackInfo) -> None:
         headers = {"authorization": f"Bearer {info.api_key}"}
         self.http = httpx2.Client(base_url=info.http, headers=headers, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def ready(self) -> bool:
         """Whether the API answers and reaches all it needs."""

@@ -12,7 +12,6 @@ from schemas.job import (
     canonical_job_id,
     drawn_seed,
     job_id_of_key,
-    job_id_of_record,
     spec_digest,
     spec_of,
     valid_tenant,
@@ -108,7 +107,6 @@ def test_what_does_not_decide_the_picture_does_not(fields: dict[str, Any]) -> No
 def test_derived_ids_are_stable_and_apart() -> None:
     assert job_id_of_key("a", "k") == job_id_of_key("a", "k")
     assert job_id_of_key("a", "k") != job_id_of_key("b", "k")
-    assert job_id_of_record("t", 0, 1) != job_id_of_record("t", 0, 11)
     assert canonical_job_id(ID.upper()) == ID
     assert canonical_job_id("{" + ID + "}") is None
 
