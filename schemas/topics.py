@@ -47,11 +47,6 @@ def _config(retention_days: float | None, max_mib: int = 1, **extra: str) -> dic
     } | {name.replace("_", "."): value for name, value in extra.items()}
 
 
-def _open_to_all(max_mib: int = 1) -> dict[str, str]:
-    """Anyone may produce: the broker unpacks, so that no small batch becomes gigabytes here."""
-    return _config(REQUEST_RETENTION_DAYS, max_mib, compression_type="uncompressed")
-
-
 def _compacted() -> dict[str, str]:
     return _config(None, cleanup_policy="compact", segment_ms=str(_DAY_MS))
 
@@ -100,9 +95,9 @@ class Topics:
             slots: Partitions of each pool's assignments.
         """
         for priority in PRIORITIES:
-            config = _open_to_all(max_mib=2)
+            config = _config(REQUEST_RETENTION_DAYS, max_mib=2)
             yield Topic(self.requested(priority), "JobRequested", "tenant_id", 6, config)
-        yield Topic(self.control, "CancelRequested", "job_id", 3, _open_to_all())
+        yield Topic(self.control, "CancelRequested", "job_id", 3, _config(REQUEST_RETENTION_DAYS))
         yield Topic(self.events, "JobEvent", "job_id", 12, _config(30))
         yield Topic(self.completed, "JobEvent", "job_id", 6, _config(30))
         yield Topic(self.progress, "JobProgress", "job_id", 6, _config(1 / 24))
