@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from infra.stack import commands
+from ingest import commands as client_commands
 
 app = typer.Typer(
     name="ttv",
@@ -14,6 +15,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands.register(app)
+client_commands.register(app)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _EXAMPLE: Final = ROOT / "schemas" / "examples" / "produce_job.py"
 _SIZE: Final = {"width": 160, "height": 96, "num_frames": 31, "num_inference_steps": 16}
 _DEADLINE: Final = 180.0
 _MAX_BODY: Final = 1024 * 1024
-_out: Final = Console(highlight=False)
+_out: Final = Console(highlight=False, soft_wrap=True)
 
 
 class DemoError(Exception):

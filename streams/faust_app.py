@@ -176,6 +176,7 @@ async def _serve(
         instance=config.instance,
         brokers=config.kafka,
         request_timeout=OUTPUT_DEADLINE,
+        folder=config.work_dir / "faust",
     )
     _attach(app, name, topics, make_handler(Outbox(app, codec)), config.topic_prefix)
     starting = asyncio.ensure_future(app.start())

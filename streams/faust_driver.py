@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import aiokafka
@@ -140,6 +141,7 @@ def make_app(
     instance: str,
     brokers: str,
     request_timeout: float,
+    folder: Path,
     commit_interval: float = 0.5,
 ) -> StreamsApp:
     """A Faust app that declares no topics, serves no web page, and keeps no tables.
@@ -150,12 +152,14 @@ def make_app(
         instance: Names this replica among those of the group, stably.
         brokers: Bootstrap servers, host:port[,host:port].
         request_timeout: Seconds after which a produce request has failed.
+        folder: Where Faust may keep files; it has no tables, so they stay empty.
         commit_interval: Seconds between commits of acknowledged offsets.
     """
     return StreamsApp(
         group,
         broker=[f"kafka://{server.strip()}" for server in brokers.split(",")],
         broker_client_id=f"{name}-{instance}",
+        datadir=folder,
         consumer_group_instance_id=f"{name}-{instance}",
         broker_commit_interval=commit_interval,
         broker_session_timeout=10.0,

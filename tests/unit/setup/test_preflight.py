@@ -1,4 +1,4 @@
-"""What is missing is one clear line, before any work."""
+"""What is missing is one clear line, before any work; nothing is written to the home folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_rustup_proxy_with_an_empty_home_finds_the_accounts_toolchains(
     for name in ("cargo", "rustc"):
         tool(machine, name, f'[ -n "$RUSTUP_HOME" ] && echo {name} 1.99.0 && exit; exit 1')
     assert missing(machine) != []
-    (tmp_path / "home" / ".rustup").mkdir()
+    (tmp_path / "home" / ".rustup" / "toolchains").mkdir(parents=True)
     assert missing(machine) == []
 
 
@@ -97,3 +97,16 @@ def test_a_cargo_only_below_the_accounts_home_is_found(machine: Path, tmp_path: 
     for name in ("cargo", "rustc"):
         (machine / name).rename(own / name)
     assert missing(machine) == []
+
+
+def test_toolchains_of_the_users_own_home_are_left_to_rustup(tmp_path: Path) -> None:
+    (tmp_path / ".rustup" / "toolchains").mkdir(parents=True)
+    env = toolchain.cargo_env({"PATH": "/bin", "HOME": str(tmp_path)})
+    assert "RUSTUP_HOME" not in env
+
+
+def test_go_reads_the_users_settings_and_writes_none(tmp_path: Path) -> None:
+    env = toolchain.go_env({"PATH": "/bin", "HOME": str(tmp_path)})
+    assert env["GOENV"] == str(tmp_path / ".config" / "go" / "env")
+    assert not env["XDG_CONFIG_HOME"].startswith(str(tmp_path))
+    assert env["GOSUMDB"] == "off"

@@ -1,0 +1,1 @@
+"""The HTTP edge: API, read model, webhooks out, command-line client."""

@@ -1,0 +1,47 @@
+"""A request's JSON body: its size, time and media type are limited while it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from ingest.api.problems import Problem
+from ingest.strict_json import MalformedJson, parse_object
+
+MAX_BODY: Final = 64 * 1024
+_DEADLINE: Final = 10.0
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The JSON object in the body.
+
+    Raises:
+        Problem: unsupported_media_type, body_too_large, request_timeout or malformed_body.
+    """
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" or "content-encoding" in request.headers:
+        raise Problem("unsupported_media_type")
+    try:
+        async with asyncio.timeout(_DEADLINE):
+            return parse_object(await _bounded(request))
+    except TimeoutError:
+        raise Problem("request_timeout") from None
+    except ClientDisconnect:
+        raise Problem("malformed_body", "The body ended early.") from None
+    except MalformedJson as error:
+        raise Problem("malformed_body", f"Malformed JSON: {error}.") from None
+
+
+async def _bounded(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
+        raise Problem("body_too_large")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Problem("body_too_large")
+    return bytes(body)

@@ -1,0 +1,74 @@
+"""The outermost layer: a span and metrics for each request, a plain 500 for what is uncaught."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from infra.telemetry import context_of, log, span
+from ingest.api.problems import Problem, answer
+from ingest.failures import places
+from ingest.metrics import REQUEST_SECONDS, REQUESTS
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Boundary:
+    """ASGI middleware; a request's trace continues the caller's ``traceparent``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection's scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        parent = context_of(Headers(scope=scope).get("traceparent"))
+        began, seen = time.perf_counter(), _Seen(send)
+        with span(method, SpanKind.SERVER, parent) as current:
+            try:
+                await self._app(scope, receive, seen)
+            except Exception as error:  # noqa: BLE001 nothing may leave without an answer
+                _log(error)
+                if not seen.status:
+                    await answer(Problem("internal"))(scope, receive, seen)
+            _describe(current, method, _route(scope), seen.status)
+        REQUESTS.labels(method, _route(scope), str(seen.status)).inc()
+        REQUEST_SECONDS.labels(_route(scope)).observe(time.perf_counter() - began)
+
+
+class _Seen:
+    """Passes messages on and remembers the status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "unmatched"))
+
+
+def _describe(current: Span, method: str, route: str, status: int) -> None:
+    current.update_name(f"{method} {route}")
+    current.set_attribute("http.request.method", method)
+    current.set_attribute("http.route", route)
+    current.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        current.set_status(Status(StatusCode.ERROR))
+
+
+def _log(error: Exception) -> None:
+    log().error("request.failed", error=type(error).__name__, frames=places(error))

@@ -1,0 +1,129 @@
+"""What the routes share: database, Kafka, object store; and who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Final
+
+import aiohttp
+from fastapi import Depends, Request
+from minio import Minio
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from infra.provision import object_store
+from infra.settings import Settings
+from infra.telemetry import log
+from ingest.api.problems import Problem
+from ingest.db import engine
+from ingest.produce import EdgeProducer
+from ingest.store import keys
+from ingest.store.jobs import unconfirmed
+from ingest.store.keys import WRITERS, Identity
+from schemas.codec import codec
+
+#: How old the count of unconfirmed jobs may be when a submit looks at it.
+_COUNT_AGE: Final = 0.2
+
+
+class Edge:
+    """The resources of one API process. Nothing here matters to correctness: replicas agree."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database: AsyncEngine = engine(settings)
+        self.producer = EdgeProducer(settings, codec(settings.registry))
+        self.store: Minio = object_store(settings)
+        self.http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
+        )
+        self._counted_at = 0.0
+        self._unconfirmed = 0
+        self._counting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction. Raises Problem when the database does not answer."""
+        with database_errors():
+            async with self.database.begin() as connection:
+                yield connection
+
+    async def overloaded(self) -> bool:
+        """Whether too many submitted jobs await their first event; counted five times a second."""
+        most = self.settings.max_unconfirmed
+        async with self._counting:
+            if time.monotonic() - self._counted_at > _COUNT_AGE:
+                async with self.connection() as connection:
+                    self._unconfirmed = await unconfirmed(connection, most)
+                self._counted_at = time.monotonic()
+        return self._unconfirmed >= most
+
+    def submitted(self) -> None:
+        """Count one more unconfirmed job until the next look at the table."""
+        self._unconfirmed += 1
+
+    async def close(self) -> None:
+        """Give everything back, within seconds."""
+        await self.http.close()
+        await self.producer.close()
+        await self.database.dispose()
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what a database raises into the problem that the client sees."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        log().error("database.failed", error=type(error).__name__)
+        raise Problem("dependency_unavailable", "The database does not answer.") from error
+
+
+def edge_of(request: Request) -> Edge:
+    """The resources of the process that serves ``request``."""
+    edge: Edge = request.app.state.edge
+    return edge
+
+
+UsesEdge = Annotated[Edge, Depends(edge_of)]
+
+
+def _key_of(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("x-api-key", "")
+
+
+async def reader(request: Request, edge: UsesEdge) -> Identity:
+    """Who asks.
+
+    Raises:
+        Problem: unauthenticated.
+    """
+    key = _key_of(request)
+    if not key:
+        raise Problem("unauthenticated")
+    async with edge.connection() as connection:
+        identity = await keys.identify(connection, key)
+    if identity is None:
+        raise Problem("unauthenticated")
+    return identity
+
+
+async def writer(identity: Annotated[Identity, Depends(reader)]) -> Identity:
+    """Who asks, if they may change things.
+
+    Raises:
+        Problem: unauthenticated or forbidden.
+    """
+    if identity.role not in WRITERS:
+        raise Problem("forbidden")
+    return identity
+
+
+Reader = Annotated[Identity, Depends(reader)]
+Writer = Annotated[Identity, Depends(writer)]

@@ -1,0 +1,110 @@
+"""Every error of the API as RFC 9457 problem details, from the codes of schemas/reasons.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from opentelemetry import trace
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from schemas.job import Violation
+from schemas.reasons import REASONS
+
+MEDIA_TYPE: Final = "application/problem+json"
+_TYPE: Final = "urn:ttv:problem:"
+#: Errors that the framework raises by itself.
+_OF_STATUS: Final = {
+    400: "malformed_body",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+_MAX_ERRORS: Final = 20
+_RETRY_AFTER: Final = {"overloaded": "2", "dependency_unavailable": "2", "rate_limited": "1"}
+
+
+class Problem(Exception):
+    """An answer that is an error.
+
+    Args:
+        code: A key of ``REASONS``.
+        detail: What is wrong here; safe to show, without what the client sent.
+        errors: The rules that a request breaks.
+        extra: Further members.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        errors: Sequence[Violation] = (),
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.extra = extra or {}
+
+
+def trace_id() -> str | None:
+    """The current trace, which finds this request in logs and spans."""
+    context = trace.get_current_span().get_span_context()
+    return format(context.trace_id, "032x") if context.is_valid else None
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response that a problem is."""
+    reason = REASONS[problem.code]
+    body: dict[str, Any] = {
+        "type": _TYPE + problem.code,
+        "title": reason.title,
+        "status": reason.status,
+        "detail": problem.detail or reason.remedy,
+        "code": problem.code,
+        "trace_id": trace_id(),
+        **problem.extra,
+    }
+    if problem.errors:
+        body["errors"] = [
+            {"field": v.field, "code": v.code, "message": v.message}
+            for v in problem.errors[:_MAX_ERRORS]
+        ]
+    sent = dict(headers or {})
+    if problem.code in _RETRY_AFTER:
+        sent["Retry-After"] = _RETRY_AFTER[problem.code]
+    if problem.code == "unauthenticated":
+        sent["WWW-Authenticate"] = 'Bearer realm="ttv"'
+    return JSONResponse(body, reason.status, sent, media_type=MEDIA_TYPE)
+
+
+async def _problem(_: Request, error: Problem) -> Response:
+    return answer(error)
+
+
+async def _framework(_: Request, error: HTTPException) -> Response:
+    code = _OF_STATUS.get(error.status_code, "internal")
+    return answer(Problem(code), error.headers)
+
+
+async def _validation(_: Request, error: RequestValidationError) -> Response:
+    found = [
+        Violation(".".join(str(part) for part in item["loc"][1:])[:64], "invalid", item["msg"])
+        for item in error.errors()
+    ]
+    return answer(Problem("invalid_request", errors=found))
+
+
+def install(app: FastAPI) -> None:
+    """Have ``app`` answer every error as a problem."""
+    app.exception_handler(Problem)(_problem)
+    app.exception_handler(HTTPException)(_framework)
+    app.exception_handler(RequestValidationError)(_validation)

@@ -1,0 +1,57 @@
+"""Every metric of the edge, declared once. Labels take few values: routes, codes, outcomes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS: Final = Counter(
+    "ttv_http_requests_total", "Answered requests.", ("method", "route", "status")
+)
+REQUEST_SECONDS: Final = Histogram(
+    "ttv_http_request_seconds",
+    "From the first byte to the last of the answer.",
+    ("route",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+SUBMITTED: Final = Counter(
+    "ttv_jobs_submitted_total",
+    "Submits by outcome: created, repeated, conflict, overloaded.",
+    ("outcome",),
+)
+PRODUCED: Final = Counter(
+    "ttv_edge_produced_total",
+    "Records handed to Kafka by what they are and how it ended: acknowledged, failed, skipped.",
+    ("record", "outcome"),
+)
+PRODUCER_REBUILDS: Final = Counter(
+    "ttv_edge_producer_rebuilds_total", "Kafka producers thrown away after an error."
+)
+RELAYED: Final = Counter(
+    "ttv_relay_sent_total", "Unconfirmed jobs and cancels that the relay sent again.", ("record",)
+)
+FEED_EVENTS: Final = Counter(
+    "ttv_feed_events_total", "Events taken from a feed, in committed batches.", ("feed",)
+)
+FEED_SKIPPED: Final = Counter(
+    "ttv_feed_skipped_total", "Events of a kind this version does not know.", ("feed",)
+)
+FEED_UNREADABLE: Final = Counter(
+    "ttv_feed_unreadable_total",
+    "Unreadable records: the feed halts at one. Page someone.",
+    ("feed",),
+)
+FEED_LAG: Final = Gauge("ttv_feed_lag_records", "Records behind the end of the log.", ("feed",))
+PROGRESS_DROPPED: Final = Counter(
+    "ttv_progress_dropped_total", "Progress reports that could not be read or stored."
+)
+DELIVERIES: Final = Counter(
+    "ttv_webhook_attempts_total",
+    "Delivery attempts by outcome: delivered, retried, failed, gone.",
+    ("outcome",),
+)
+DELIVERY_SECONDS: Final = Histogram(
+    "ttv_webhook_attempt_seconds", "How long a delivery attempt took."
+)
+DELIVERIES_IN_FLIGHT: Final = Gauge("ttv_webhook_in_flight", "Delivery attempts under way.")

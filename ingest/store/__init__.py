@@ -1,0 +1,1 @@
+"""Statements on the edge's tables, by what they are about."""

@@ -1,0 +1,120 @@
+"""The body of ``POST /v1/jobs``: its shape, and every rule it breaks. Pure.
+
+Fields that are left out stay null: only so does a job mean the same over HTTP and over Kafka.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from schemas.job import DEFAULT_POOL, Violation, canonical_job_id, violations
+from schemas.records import JobRequested
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
+)
+_MAX_ERRORS: Final = 20
+_MAX_NAME: Final = 64
+#: pydantic's error types as the codes of this API; the rest are ``invalid``.
+_CODES: Final = {"missing": "missing", "extra_forbidden": "unknown_field"}
+
+
+def _time(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("an RFC 3339 time with its offset is expected")
+    parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.upper()))
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time between the years 1 and 9999 is expected") from None
+
+
+class SubmitBody(BaseModel):
+    """One video to be made. All but the prompt may be left out or null: the default applies."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+    prompt: str = Field(description="What to render.")
+    negative_prompt: str | None = Field(None, description="What to avoid.")
+    width: int | None = Field(None, description="Multiple of 16, 32 to 1360.")
+    height: int | None = Field(None, description="Multiple of 16, 32 to 768.")
+    num_frames: int | None = Field(None, description="6k+1, at most 301; 30 a second.")
+    num_inference_steps: int | None = Field(None, description="Denoising steps, 1 to 256.")
+    guidance_scale: float | None = Field(None, description="0 to 30.")
+    seed: int | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
+    pool: str | None = Field(None, description="Which GPUs; leave it out for the default.")
+    priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
+    job_id: str | None = Field(None, description="A UUID: the same one again is the same job.")
+    expires_at: Annotated[datetime | None, BeforeValidator(_time)] = Field(
+        None, description="The job fails when it has not started by then."
+    )
+    retention_s: int | None = Field(None, description="Seconds to keep the video.")
+    webhook_url: str | None = Field(None, description="Gets the terminal event, signed.")
+    metadata: dict[str, str] | None = Field(None, description="Labels, given back as they are.")
+
+
+class InvalidSubmission(ValueError):
+    """The request breaks rules; ``errors`` lists them, without the values."""
+
+    def __init__(self, errors: list[Violation]) -> None:
+        super().__init__(f"{len(errors)} rules broken")
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid request: the record to produce (without its job id, if none was given)."""
+
+    request: JobRequested
+    priority: str
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the whole request: what an Idempotency-Key is bound to."""
+        content = self.request.model_dump(mode="json") | {"priority": self.priority}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def submission(
+    body: dict[str, Any], tenant_id: str, now: datetime, pools: tuple[str, ...] = (DEFAULT_POOL,)
+) -> Submission:
+    """The submission in a parsed body, for the tenant that the key belongs to.
+
+    Raises:
+        InvalidSubmission: with every rule it breaks.
+    """
+    try:
+        fields = SubmitBody.model_validate(body).model_dump()
+    except ValidationError as error:
+        raise InvalidSubmission(shape_errors(error)) from None
+    priority = fields.pop("priority") or "normal"
+    fields["metadata"] = fields["metadata"] or {}
+    request = JobRequested(tenant_id=tenant_id, **fields)
+    found = violations(request, now)
+    if request.pool is not None and request.pool not in pools:
+        found = [v for v in found if v.field != "pool"]
+        found.append(Violation("pool", "unknown_pool", "Leave it out for the default pool."))
+    if found:
+        raise InvalidSubmission(found)
+    if request.job_id is not None:
+        request = request.model_copy(update={"job_id": canonical_job_id(request.job_id)})
+    return Submission(request, priority)
+
+
+def shape_errors(error: ValidationError) -> list[Violation]:
+    """What pydantic found, in this API's terms: names are cut short, values left out."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in item["loc"])[:_MAX_NAME]
+        printable = "".join(c if c.isprintable() else "?" for c in name)
+        code = _CODES.get(item["type"], "invalid")
+        found.append(Violation(printable, code, f"{item['msg']}."))
+    return found[:_MAX_ERRORS]

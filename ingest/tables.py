@@ -1,0 +1,188 @@
+"""The tables of the edge, as SQLAlchemy Core sees them. The migrations make them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+metadata: Final = MetaData()
+_TIME: Final = DateTime(timezone=True)
+
+#: Columns that are a function of jobs.events alone: a replay from zero gives them again.
+PROJECTED: Final = (
+    "tenant_id",
+    "status",
+    "phase",
+    "priority",
+    "pool",
+    "spec",
+    "spec_digest",
+    "attempt",
+    "slot",
+    "reason",
+    "artifact",
+    "metadata",
+    "webhook_url",
+    "expires_at",
+    "retention_s",
+    "submitted_at",
+    "updated_at",
+    "started_at",
+    "completed_at",
+    "confirmed_at",
+    "event_partition",
+    "event_offset",
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("job_id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("spec", JSONB(none_as_null=True)),
+    Column("spec_digest", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("slot", Integer),
+    Column("reason", JSONB(none_as_null=True)),
+    Column("artifact", JSONB(none_as_null=True)),
+    Column("progress", JSONB(none_as_null=True)),
+    Column("metadata", JSONB, nullable=False),
+    Column("webhook_url", Text),
+    Column("expires_at", _TIME),
+    Column("retention_s", Integer),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("submitted_at", _TIME),
+    Column("updated_at", _TIME, nullable=False, server_default=func.now()),
+    Column("started_at", _TIME),
+    Column("completed_at", _TIME),
+    # The request as it was sent: what the relay produces again. Null for direct producers' jobs.
+    Column("request", JSONB(none_as_null=True)),
+    Column("traceparent", Text),
+    # When the first event was seen; until then the relay owns the job.
+    Column("confirmed_at", _TIME),
+    Column("next_produce_at", _TIME),
+    Column("produce_attempts", Integer, nullable=False, server_default="0"),
+    Column("cancel_requested_at", _TIME),
+    Column("next_cancel_at", _TIME),
+    Column("event_partition", Integer),
+    Column("event_offset", BigInteger),
+    Index("jobs_by_tenant", "tenant_id", "created_at", "job_id"),
+    Index("jobs_by_status", "tenant_id", "status", "created_at", "job_id"),
+    Index(
+        "jobs_unconfirmed",
+        "next_produce_at",
+        postgresql_where=text("confirmed_at IS NULL AND request IS NOT NULL"),
+    ),
+    Index("jobs_cancelling", "next_cancel_at", postgresql_where=text("next_cancel_at IS NOT NULL")),
+)
+
+timeline: Final = Table(
+    "job_events",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("slot", Integer),
+    Column("reason", JSONB(none_as_null=True)),
+    Column("occurred_at", _TIME, nullable=False),
+    Index("job_events_by_job", "job_id", "offset"),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("key_id", UUID(as_uuid=True), nullable=False, unique=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("revoked_at", _TIME),
+)
+
+feed_offsets: Final = Table(
+    "feed_offsets",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+webhook_endpoints: Final = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("endpoint_id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text)),
+    Column("secret", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("disabled_at", _TIME),
+    Column("disabled_reason", Text),
+    Index("webhook_endpoints_by_tenant", "tenant_id", "created_at"),
+)
+
+deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    # The webhook-id: derived from the event and the endpoint, so a replay makes none twice.
+    Column("delivery_id", Text, primary_key=True),
+    # Null: the job's own webhook_url.
+    Column(
+        "endpoint_id",
+        UUID(as_uuid=True),
+        ForeignKey("webhook_endpoints.endpoint_id", ondelete="CASCADE"),
+    ),
+    Column("tenant_id", Text, nullable=False),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    # scheme://host:port, the unit of fairness between receivers.
+    Column("target", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("traceparent", Text),
+    Column("pending", Boolean, nullable=False, server_default="true"),
+    Column("delivered", Boolean, nullable=False, server_default="false"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", _TIME, nullable=False, server_default=func.now()),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("ended_at", _TIME),
+    Index("webhook_deliveries_due", "target", "next_at", postgresql_where=text("pending")),
+    Index("webhook_deliveries_by_endpoint", "endpoint_id", "created_at"),
+)

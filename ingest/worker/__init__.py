@@ -1,0 +1,1 @@
+"""The edge's background work: projection, progress, relay, webhooks."""

@@ -1,0 +1,91 @@
+"""The read model: jobs.events folded into rows, with the feed's offsets in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, case, func, null, or_
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from infra.settings import Settings
+from ingest.metrics import FEED_SKIPPED
+from ingest.read_model import Placed, event_row, folded
+from ingest.tables import jobs, timeline
+from ingest.worker.feed import Happened, follow
+from schemas.states import STATUS_OF_KIND
+from schemas.topics import Topics
+
+#: Kept from the first event, or from the submit, that had them.
+_KEPT: Final = ("started_at", "confirmed_at", "submitted_at")
+#: Only events that carry the admitted job say these.
+_OF_JOB: Final = ("spec", "spec_digest", "expires_at", "retention_s")
+_PLAIN: Final = (
+    "tenant_id",
+    "status",
+    "phase",
+    "priority",
+    "pool",
+    "attempt",
+    "slot",
+    "reason",
+    "artifact",
+    "metadata",
+    "webhook_url",
+    "updated_at",
+    "completed_at",
+    "event_partition",
+    "event_offset",
+)
+
+
+async def project(settings: Settings, database: AsyncEngine) -> None:
+    """Follow jobs.events for ever. Raises what :func:`ingest.worker.feed.follow` raises."""
+    topic = Topics(settings.topic_prefix).events
+    await follow("projection", topic, settings, database, apply)
+
+
+async def apply(connection: AsyncConnection, batch: Sequence[Happened]) -> None:
+    """Write the rows of a batch. Events that were applied before change nothing."""
+    placed = [Placed(item.event, item.partition, item.offset) for item in batch]
+    await connection.execute(
+        insert(timeline).on_conflict_do_nothing(), [event_row(item) for item in placed]
+    )
+    rows = folded(placed)
+    if rows:
+        await connection.execute(_upsert(), rows)
+    unknown = sum(item.event.kind not in STATUS_OF_KIND for item in batch)
+    FEED_SKIPPED.labels("projection").inc(unknown)
+
+
+def _upsert() -> Insert:
+    """The log wins over what a submit wrote, in everything but a job that has ended."""
+    statement = insert(jobs)
+    new = statement.excluded
+    changed: dict[str, Any] = {name: new[name] for name in _PLAIN}
+    changed |= {name: func.coalesce(jobs.c[name], new[name]) for name in _KEPT}
+    changed |= {name: _if_job(new.spec, new[name], jobs.c[name]) for name in _OF_JOB}
+    # Progress belongs to a running attempt.
+    running = and_(new.status == "processing", jobs.c.attempt == new.attempt)
+    changed["progress"] = case((running, jobs.c.progress), else_=null())
+    ended = new.completed_at.is_not(None)
+    changed["next_cancel_at"] = case((ended, null()), else_=jobs.c.next_cancel_at)
+    return statement.on_conflict_do_update(
+        index_elements=["job_id"],
+        set_=changed,
+        where=and_(
+            # An event comes after a terminal one only by a fault elsewhere: the end stands.
+            jobs.c.completed_at.is_(None),
+            or_(
+                jobs.c.event_partition.is_distinct_from(new.event_partition),
+                jobs.c.event_offset < new.event_offset,
+            ),
+        ),
+    )
+
+
+def _if_job(
+    spec: ColumnElement[Any], new: ColumnElement[Any], old: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    return case((spec.is_not(None), new), else_=old)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from infra.provision import object_store
+from ingest.commands import register
+from tests.integration.ingest.edge_stack import EdgeStack
+from tests.integration.ingest.log import Log
+from tests.support.wait import until
+from tests.unit.ingest.events import artifact, happened, job
+
+pytestmark = pytest.mark.stack
+
+
+class Ttv:
+    """The command line against an edge."""
+
+    def __init__(self, data: Path) -> None:
+        self.app = typer.Typer()
+        register(self.app)
+        self.data = str(data)
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(self.app, arguments, env={"TTV_DATA": self.data})
+        assert done.exit_code == status, done.output
+        return str(done.output)
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", status=status))
+
+
+@pytest.fixture
+def ttv(edge: EdgeStack, tmp_path: Path) -> Ttv:
+    info = {"http": f"http://127.0.0.1:{edge.port}", "api_key": edge.key}
+    (tmp_path / "stack.json").write_text(json.dumps(info))
+    return Ttv(tmp_path)
+
+
+def test_submit_list_watch_and_download(
+    edge: EdgeStack, log: Log, ttv: Ttv, tmp_path: Path
+) -> None:
+    made = ttv.json("submit", "a [red] fox", "--frames", "7", "--seed", "3")
+    assert (made["num_frames"], made["seed"]) == (7, 3)
+    assert made["id"] in ttv.run("list", "--status", "pending")
+    video = b"mp4" * 1000
+    key = f"videos/{made['id']}.mp4"
+    bucket = edge.settings.s3_bucket
+    object_store(edge.settings).put_object(bucket, key, io.BytesIO(video), len(video))
+    sealed = artifact(key, len(video), bucket).model_copy(
+        update={"sha256": hashlib.sha256(video).hexdigest()}
+    )
+    early = ttv.run("download", made["id"], status=1)
+    assert "no video" in early
+    log.write(
+        happened(job(job_id=made["id"]), "Admitted", "Started", "Completed", artifact_=sealed)
+    )
+    assert ttv.json("watch", made["id"])["status"] == "completed"
+    out = tmp_path / "fox.mp4"
+    assert ttv.json("download", made["id"], "-o", str(out))["size"] == len(video)
+    assert out.read_bytes() == video
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_failed_job_gives_status_1_and_its_reason(log: Log, ttv: Ttv) -> None:
+    of = job()
+    log.write(happened(of, "Admitted", "Failed"))
+    until(lambda: of.job_id in ttv.run("list", "--limit", "100", "--json"), 20)
+    assert ttv.json("watch", of.job_id, status=1)["reason"]["code"] == "bad_output"
+
+
+def test_cancel_and_webhooks(ttv: Ttv) -> None:
+    job_id = ttv.run("submit", "x").strip()
+    assert ttv.json("cancel", job_id)["cancel_requested_at"] is not None
+    made = ttv.json("webhooks", "add", "http://example.com/h", "--event", "Failed")
+    assert made["secret"].startswith("whsec_")
+    assert made["id"] in ttv.run("webhooks", "list")
+    assert ttv.json("webhooks", "remove", made["id"])["removed"] is True
+    assert made["id"] not in ttv.run("webhooks", "list")
+
+
+def test_mistakes_are_one_clear_message(ttv: Ttv, tmp_path: Path) -> None:
+    wrong = ttv.json("submit", "x", "--width", "63", status=1)
+    assert wrong["problem"]["code"] == "invalid_request"
+    assert "width" in wrong["error"]
+    missing = Ttv(tmp_path / "nowhere").run("list", status=1)
+    assert "ttv up" in missing
+    (tmp_path / "stack.json").write_text('{"http": "http://127.0.0.1:1", "api_key": "k"}')
+    assert "does not answer" in ttv.run("list", status=1)
