@@ -61,7 +61,7 @@ def submit(  # noqa: PLR0913 an option for each field of a job
         int | None, typer.Option("--frames", help="6k+1, at most 301; 30 a second.")
     ] = None,
     num_inference_steps: Annotated[
-        int | None, typer.Option("--steps", help="Denoising steps, 1 to 256.")
+        int | None, typer.Option("--steps", help="Denoising steps, 2 to 256.")
     ] = None,
     guidance_scale: Annotated[float | None, typer.Option("--guidance", help="0 to 30.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same video.")] = None,

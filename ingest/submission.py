@@ -48,7 +48,7 @@ class SubmitBody(BaseModel):
     width: int | None = Field(None, description="Multiple of 16, 32 to 1360.")
     height: int | None = Field(None, description="Multiple of 16, 32 to 768.")
     num_frames: int | None = Field(None, description="6k+1, at most 301; 30 a second.")
-    num_inference_steps: int | None = Field(None, description="Denoising steps, 1 to 256.")
+    num_inference_steps: int | None = Field(None, description="Denoising steps, 2 to 256.")
     guidance_scale: float | None = Field(None, description="0 to 30.")
     seed: int | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
     pool: str | None = Field(None, description="Which GPUs; leave it out for the default.")

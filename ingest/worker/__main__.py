@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -14,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvloop
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 from infra.settings import Settings, settings
 from infra.telemetry import log, start
@@ -28,6 +31,8 @@ from ingest.worker.sender import Sender
 from schemas.codec import codec
 
 _THREADS = 32
+_STOP_DEADLINE = 8.0
+_FLUSH_MS = 2000
 
 
 async def run(config: Settings) -> bool:
@@ -51,30 +56,44 @@ async def run(config: Settings) -> bool:
     tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
     log().info("worker.started", tasks=sorted(parts))
     done, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        if task.get_name() != "signal":
+            _report(task)
     for task in running:
         task.cancel()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_STOP_DEADLINE):
             await asyncio.gather(*running, return_exceptions=True)
-    for task in done:
-        error = task.exception()
-        if task.get_name() != "signal":
-            log().error(
-                "worker.task_ended",
-                task=task.get_name(),
-                error=type(error).__name__,
-                frames=places(error),
-            )
-    await producer.close()
-    await database.dispose()
+            await producer.close()
+            await database.dispose()
     return stop.is_set()
+
+
+def _report(task: asyncio.Task[object]) -> None:
+    error = task.exception()
+    log().error(
+        "worker.task_ended",
+        task=task.get_name(),
+        error=type(error).__name__,
+        frames=places(error),
+    )
+
+
+async def _run_and_exit(config: Settings) -> None:
+    stopped = await run(config)
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(_FLUSH_MS)
+    sys.stdout.flush()
+    # The loop's own end would wait for threads, which may hang in a look-up or at the registry.
+    os._exit(0 if stopped else 1)
 
 
 def main() -> None:
     """Run; status 1 unless told to stop."""
     config = settings()
     start("worker", config)
-    sys.exit(0 if uvloop.run(run(config)) else 1)
+    uvloop.run(_run_and_exit(config))
 
 
 if __name__ == "__main__":

@@ -155,7 +155,8 @@ class EdgeStack:
             process.stop(signal.SIGKILL)
         self.sql(f"DROP DATABASE {self.name} WITH (FORCE)", database=self._admin)
         names = [topic.name for topic in self.topics.declared((self.settings.pool,), 1)]
-        for deleted in AdminClient(common(self.settings)).delete_topics(names).values():
+        admin = AdminClient(common(self.settings))  # its answers end with it
+        for deleted in admin.delete_topics(names).values():
             deleted.result(30)
 
     def _start(self, module: str, env: Mapping[str, str]) -> Process:
