@@ -170,13 +170,15 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    folder = config.work_dir / "faust"
+    folder.mkdir(parents=True, exist_ok=True)
     app = make_app(
         Topics(config.topic_prefix).group(name),
         name=name,
         instance=config.instance,
         brokers=config.kafka,
         request_timeout=OUTPUT_DEADLINE,
-        folder=config.work_dir / "faust",
+        folder=folder,
     )
     _attach(app, name, topics, make_handler(Outbox(app, codec)), config.topic_prefix)
     starting = asyncio.ensure_future(app.start())
