@@ -1,4 +1,4 @@
-"""The guard: claims, sealed artifacts, failure classes and the retry policy, in Rust.
+"""The guard: claims, checkpoints, sealed artifacts, failure classes and the retry policy, in Rust.
 
 A job's way through it::
 
@@ -7,7 +7,9 @@ A job's way through it::
     claim = guard.claim(pool_incarnation, tenant_id, job_id, attempt, record, spec_digest)
     artifact = guard.sealed(claim)               # of an earlier attempt or start
     if artifact is None:
-        ...                                      # render
+        resumed = guard.latest_checkpoint(claim, path, fingerprint)
+        ...                                      # render on from there; now and then
+        guard.checkpoint(claim, path, step, total, fingerprint)
         artifact = guard.seal(claim, path, frames=frames, fps=30, width=width, height=height)
     ...                                          # commit the terminal event
     guard.release(claim)
@@ -22,6 +24,8 @@ Errors::
     ├── CorruptRecord      retryable             a stored claim is not one
     ├── TooManyStarts      retryable elsewhere   look at this slot
     ├── BadArtifact        retryable             render again; ``reason`` names the check
+    ├── BadCheckpoint      retryable             render on without it; ``reason`` names the check
+    ├── BadManifest        retryable             no JSON object, or not the one that was sealed
     └── InvalidId          permanent             correct the argument that is named
 
 Each has ``code`` (a key of :data:`FAILURE_CODES`) and ``failure_class``, on the class as well.
@@ -34,6 +38,9 @@ from typing import Final
 from rust_guard._rust import (
     Artifact,
     BadArtifact,
+    BadCheckpoint,
+    BadManifest,
+    Checkpoint,
     Claim,
     ClaimConflict,
     CorruptRecord,
@@ -48,6 +55,7 @@ from rust_guard._rust import (
     StoreUnavailable,
     StoreUnsafe,
     TooManyStarts,
+    check_checkpoint,
     check_video,
     classify,
     failure_codes,
@@ -61,6 +69,9 @@ __all__ = [
     "FAILURE_CODES",
     "Artifact",
     "BadArtifact",
+    "BadCheckpoint",
+    "BadManifest",
+    "Checkpoint",
     "Claim",
     "ClaimConflict",
     "CorruptRecord",
@@ -75,6 +86,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUnsafe",
     "TooManyStarts",
+    "check_checkpoint",
     "check_video",
     "classify",
     "retry",

@@ -6,6 +6,9 @@ from typing import ClassVar, Literal, final
 __all__ = [
     "Artifact",
     "BadArtifact",
+    "BadCheckpoint",
+    "BadManifest",
+    "Checkpoint",
     "Claim",
     "ClaimConflict",
     "CorruptRecord",
@@ -20,6 +23,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUnsafe",
     "TooManyStarts",
+    "check_checkpoint",
     "check_video",
     "classify",
     "failure_codes",
@@ -137,16 +141,65 @@ class Artifact:
     def duration_s(self) -> float:
         """Seconds: frames over frames a second."""
 
+    @property
+    def manifest_key(self) -> str | None:
+        """Key of the manifest beside it, if there is one."""
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """SHA-256 of the manifest's bytes, hex."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Checkpoint:
+    """A job's latents after some of its denoising steps, as they are stored."""
+
+    @property
+    def key(self) -> str:
+        """Key in the bucket."""
+
+    @property
+    def step(self) -> int:
+        """Denoising steps finished, from 1."""
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole job."""
+
+    @property
+    def attempt(self) -> int:
+        """Attempt that made it."""
+
+    @property
+    def start(self) -> int:
+        """Start of that attempt which made it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, hardware and software that computed it."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, hex."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
 class Guard:
-    """Claims, seals and releases in one bucket. Safe to share between threads, not across a fork.
+    """Claims, checkpoints, seals and releases in one bucket.
 
-    Every call ends within ``timeout_s`` seconds (those that carry a video get a second more for
-    each MiB), releases the GIL while it waits, and raises a :class:`GuardError`.
+    Safe to share between threads, not across a fork. Every call ends within ``timeout_s`` seconds
+    (those that carry a file get a second more for each MiB of it), releases the GIL while it waits,
+    and raises a :class:`GuardError`.
     """
 
     def __new__(
@@ -207,7 +260,7 @@ class Guard:
         """
 
     def take_rejected(self) -> list[tuple[str, str]]:
-        """Seals set aside since the last call, as (key, reason), at most 1,000."""
+        """Seals and checkpoints set aside since the last call, as (key, reason), at most 1,000."""
 
     def seal(
         self,
@@ -217,19 +270,69 @@ class Guard:
         fps: int,
         width: int,
         height: int,
+        manifest: str | None = None,
     ) -> Artifact:
         """Checks the MP4 at ``path``, uploads it under this start's key, and seals it.
 
-        May be repeated with the same file; another render needs another claim.
+        ``manifest`` is a JSON object of at most 64 KiB: what it takes to render the video again. It
+        is put beside the video before the seal, which holds its hash. May be repeated with the same
+        file; another render needs another claim.
 
         Raises:
             BadArtifact: a check failed (see ``reason``); nothing was uploaded.
-            ClaimConflict: this start has sealed other bytes.
+            BadManifest: it is no such object; nothing was uploaded.
+            ClaimConflict: this start has sealed other bytes or another manifest.
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def manifest(self, artifact: Artifact) -> str | None:
+        """The manifest of a sealed artifact, if it has one; its bytes are hashed again.
+
+        Raises:
+            BadManifest: it is gone, or not the one that was sealed.
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def checkpoint(
+        self,
+        claim: Claim,
+        path: str | os.PathLike[str],
+        step: int,
+        total: int,
+        fingerprint: str,
+    ) -> Checkpoint:
+        """Checks the safetensors file at ``path`` and stores it: ``step`` of ``total`` steps done.
+
+        ``fingerprint`` names the model, hardware and software (1 to 512 printable ASCII
+        characters). For the file see :func:`check_checkpoint`. May be repeated with the same file.
+
+        Raises:
+            BadCheckpoint: a check failed (see ``reason``); nothing was uploaded.
+            ClaimConflict: this start has stored other bytes for that step; those stay.
+            InvalidId: ``step``, ``total`` or ``fingerprint`` cannot be used.
+            StoreUnavailable: the store did not answer in time.
+        """
+
+    def latest_checkpoint(
+        self, claim: Claim, path: str | os.PathLike[str], fingerprint: str | None = None
+    ) -> Checkpoint | None:
+        """Writes the best checkpoint of this job and spec to ``path``, whoever made it.
+
+        The newest step wins; among equal steps one of ``fingerprint``; then the newest attempt and
+        start. Its hash and its structure are checked again; what fails is set aside (see
+        :meth:`take_rejected`) and the next best is tried. The file at ``path`` is replaced whole;
+        without a checkpoint it is left alone.
+
+        Raises:
+            BadCheckpoint: ``path`` cannot be written; ``reason`` is unwritable.
+            InvalidId: ``fingerprint`` cannot be used.
             StoreUnavailable: the store did not answer in time.
         """
 
     def release(self, claim: Claim) -> None:
-        """Deletes the job's start markers, once its terminal event is committed. Repeatable.
+        """Deletes the job's start markers and its checkpoints of this pool incarnation.
+
+        For when its terminal event is committed. Repeatable.
 
         Raises:
             StoreUnavailable: the store did not answer in time.
@@ -307,6 +410,19 @@ def check_video(data: bytes, frames: int, fps: int, width: int, height: int) -> 
             tracks, codec, dimensions, frame_count, duration.
     """
 
+def check_checkpoint(data: bytes) -> None:
+    """Checks the bytes of a checkpoint as :meth:`Guard.checkpoint` does, without a store.
+
+    A safetensors file of at most 64 MiB with ``latents`` and, as wished, ``prompt_embeds``,
+    ``prompt_attention_mask``, ``negative_prompt_embeds`` and ``negative_prompt_attention_mask``;
+    of F32, F16 or BF16 and finite, the masks also of BOOL, U8, I32 or I64; metadata may be there.
+    Whether the shapes are those of a job is for its renderer to say.
+
+    Raises:
+        BadCheckpoint: a check failed; ``reason`` is one of too_large, truncated, header, names,
+            dtype, shape, layout, not_finite.
+    """
+
 class GuardError(Exception):
     """The guard refused or failed; `failure_class` says what may be done."""
 
@@ -315,7 +431,7 @@ class GuardError(Exception):
     failure_class: FailureClass
     """What may be done about it."""
     reason: str
-    """The check that failed for :class:`BadArtifact`; otherwise the code."""
+    """The check that failed, of an artifact or a checkpoint; otherwise the code."""
 
 class StoreUnavailable(GuardError):
     """The object store did not answer in time or refused access. Try again later."""
@@ -327,7 +443,7 @@ class DuplicateClaim(GuardError):
     """Another record ordered this attempt first. Skip this record, end it as a duplicate."""
 
 class ClaimConflict(GuardError):
-    """The key belongs to another spec, tenant or artifact: ids were reused."""
+    """The key belongs to another spec, tenant or file: ids were reused."""
 
 class CorruptRecord(GuardError):
     """A stored claim is damaged or was not written by a guard."""
@@ -337,6 +453,15 @@ class TooManyStarts(GuardError):
 
 class BadArtifact(GuardError):
     """The video failed a check and was not uploaded; `reason` names the check."""
+
+class BadCheckpoint(GuardError):
+    """The checkpoint failed a check and was not uploaded, or could not be written.
+
+    ``reason`` says which. Render on without it.
+    """
+
+class BadManifest(GuardError):
+    """The manifest is not a JSON object of at most 64 KiB, or not the one that was sealed."""
 
 class InvalidId(GuardError):
     """An id may not stand in a key. Correct the argument that is named."""

@@ -36,7 +36,7 @@ create_exception!(
     rust_guard,
     ClaimConflict,
     GuardError,
-    "The key belongs to another spec, tenant or artifact: ids were reused. Tell the operator."
+    "The key belongs to another spec, tenant or file: ids were reused. Tell the operator."
 );
 create_exception!(
     rust_guard,
@@ -58,12 +58,24 @@ create_exception!(
 );
 create_exception!(
     rust_guard,
+    BadCheckpoint,
+    GuardError,
+    "The checkpoint failed a check and was not uploaded, or could not be written; `reason` says which. Render on without it."
+);
+create_exception!(
+    rust_guard,
+    BadManifest,
+    GuardError,
+    "The manifest is not a JSON object of at most 64 KiB, or not the one that was sealed."
+);
+create_exception!(
+    rust_guard,
     InvalidId,
     GuardError,
     "An id may not stand in a key. Correct the argument that is named."
 );
 
-const TREE: [(&str, &str); 9] = [
+const TREE: [(&str, &str); 11] = [
     ("GuardError", "unknown"),
     ("StoreUnavailable", "store_unavailable"),
     ("StoreUnsafe", "store_unsafe"),
@@ -72,6 +84,8 @@ const TREE: [(&str, &str); 9] = [
     ("CorruptRecord", "corrupt_record"),
     ("TooManyStarts", "too_many_starts"),
     ("BadArtifact", "bad_output"),
+    ("BadCheckpoint", "bad_output"),
+    ("BadManifest", "bad_output"),
     ("InvalidId", "invalid_id"),
 ];
 
@@ -87,6 +101,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         py.get_type::<CorruptRecord>(),
         py.get_type::<TooManyStarts>(),
         py.get_type::<BadArtifact>(),
+        py.get_type::<BadCheckpoint>(),
+        py.get_type::<BadManifest>(),
         py.get_type::<InvalidId>(),
     ];
     for ((name, code), exception) in TREE.into_iter().zip(types) {
@@ -109,16 +125,16 @@ pub fn raise(py: Python<'_>, error: impl Into<Error>) -> PyErr {
         Error::ClaimConflict(_) => ClaimConflict::new_err(text),
         Error::CorruptRecord { .. } => CorruptRecord::new_err(text),
         Error::TooManyStarts(_) => TooManyStarts::new_err(text),
+        Error::BadManifest(_) => BadManifest::new_err(text),
         Error::InvalidId(_) => InvalidId::new_err(text),
-        Error::BadArtifact(flaw) => {
-            let exception = BadArtifact::new_err(text);
-            match exception
-                .value(py)
-                .setattr(intern!(py, "reason"), flaw.name())
-            {
-                Ok(()) => exception,
-                Err(other) => other,
-            }
-        }
+        Error::BadArtifact(flaw) => with_reason(py, BadArtifact::new_err(text), flaw.name()),
+        Error::BadCheckpoint(flaw) => with_reason(py, BadCheckpoint::new_err(text), flaw.name()),
+    }
+}
+
+fn with_reason(py: Python<'_>, exception: PyErr, reason: &str) -> PyErr {
+    match exception.value(py).setattr(intern!(py, "reason"), reason) {
+        Ok(()) => exception,
+        Err(other) => other,
     }
 }

@@ -5,15 +5,18 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use guard_core::container::Expected;
-use guard_core::ids::{Digest, InvalidId, JobId, Ordinal, PoolIncarnation, PutId, TenantId};
+use guard_core::ids::{
+    Digest, Fingerprint, InvalidId, JobId, Ordinal, PoolIncarnation, PutId, TenantId,
+};
 use guard_core::keys::Subject;
-use guard_store::{Endpoint, GuardError as Error, Rejected, connect};
+use guard_store::{Endpoint, GuardError as Error, connect};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::errors::raise;
-use crate::values::{Artifact, Claim, Record};
+use crate::stored::{Artifact, Checkpoint};
+use crate::values::{Claim, Record};
 
 /// A report that nobody fetches does not grow for ever.
 const MAX_REJECTED: usize = 1_000;
@@ -24,7 +27,8 @@ pub struct Guard {
     inner: guard_store::Guard,
     runtime: Runtime,
     pid: u32,
-    rejected: Mutex<Vec<Rejected>>,
+    /// Keys, and why what lies there was set aside.
+    rejected: Mutex<Vec<(String, String)>>,
 }
 
 impl Guard {
@@ -42,6 +46,13 @@ impl Guard {
         }
         py.detach(|| self.runtime.block_on(call))
             .map_err(|error| raise(py, error))
+    }
+
+    fn set_aside(&self, found: impl Iterator<Item = (String, impl ToString)>) {
+        if let Ok(mut kept) = self.rejected.lock() {
+            let room = MAX_REJECTED.saturating_sub(kept.len());
+            kept.extend(found.take(room).map(|(key, why)| (key, why.to_string())));
+        }
     }
 }
 
@@ -124,27 +135,20 @@ impl Guard {
     /// The sealed artifact of this job and spec, if there is one; its bytes are hashed again.
     fn sealed(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<Option<Artifact>> {
         let (artifact, rejected) = self.run(py, self.inner.sealed(&claim.get().0))?;
-        if let Ok(mut kept) = self.rejected.lock() {
-            let room = MAX_REJECTED.saturating_sub(kept.len());
-            kept.extend(rejected.into_iter().take(room));
-        }
+        self.set_aside(rejected.into_iter().map(|seal| (seal.key, seal.why)));
         Ok(artifact.map(Artifact::from))
     }
 
-    /// Seals that `sealed` set aside since the last call, each as (key, reason).
+    /// Seals and checkpoints set aside since the last call, each as (key, reason).
     fn take_rejected(&self) -> Vec<(String, String)> {
-        let taken = self
-            .rejected
+        self.rejected
             .lock()
-            .map(|mut kept| std::mem::take(&mut *kept));
-        taken
+            .map(|mut kept| std::mem::take(&mut *kept))
             .unwrap_or_default()
-            .into_iter()
-            .map(|rejected| (rejected.key, rejected.why.to_string()))
-            .collect()
     }
 
     /// Checks the MP4 at `path`, uploads it under this start's key, and seals it.
+    #[pyo3(signature = (claim, path, frames, fps, width, height, manifest=None))]
     #[allow(
         clippy::too_many_arguments,
         reason = "each names what the video must be"
@@ -158,6 +162,7 @@ impl Guard {
         fps: u32,
         width: u32,
         height: u32,
+        manifest: Option<&str>,
     ) -> PyResult<Artifact> {
         let expected = Expected {
             frames,
@@ -165,11 +170,60 @@ impl Guard {
             width,
             height,
         };
-        self.run(py, self.inner.seal(&claim.get().0, &path, expected))
+        let claim = &claim.get().0;
+        self.run(py, self.inner.seal(claim, &path, expected, manifest))
             .map(Artifact::from)
     }
 
-    /// Deletes the job's start markers, once its terminal event is committed.
+    /// The manifest of a sealed artifact, if it has one; its bytes are hashed again.
+    fn manifest(&self, py: Python<'_>, artifact: &Bound<'_, Artifact>) -> PyResult<Option<String>> {
+        self.run(py, self.inner.manifest(&artifact.get().stored()))
+    }
+
+    /// Checks the safetensors file at `path` and stores it as the checkpoint after `step` steps.
+    fn checkpoint(
+        &self,
+        py: Python<'_>,
+        claim: &Bound<'_, Claim>,
+        path: PathBuf,
+        step: i64,
+        total: i64,
+        fingerprint: &str,
+    ) -> PyResult<Checkpoint> {
+        let fingerprint = Fingerprint::new(fingerprint).map_err(|error| raise(py, error))?;
+        let claim = &claim.get().0;
+        self.run(
+            py,
+            self.inner
+                .checkpoint(claim, &path, (step, total), fingerprint),
+        )
+        .map(Checkpoint::from)
+    }
+
+    /// The best checkpoint to go on from, written to `path`; none if there is none.
+    #[pyo3(signature = (claim, path, fingerprint=None))]
+    fn latest_checkpoint(
+        &self,
+        py: Python<'_>,
+        claim: &Bound<'_, Claim>,
+        path: PathBuf,
+        fingerprint: Option<&str>,
+    ) -> PyResult<Option<Checkpoint>> {
+        let preferred = fingerprint
+            .map(Fingerprint::new)
+            .transpose()
+            .map_err(|error| raise(py, error))?;
+        let claim = &claim.get().0;
+        let (found, rejected) = self.run(
+            py,
+            self.inner
+                .latest_checkpoint(claim, &path, preferred.as_ref()),
+        )?;
+        self.set_aside(rejected.into_iter().map(|found| (found.key, found.why)));
+        Ok(found.map(Checkpoint::from))
+    }
+
+    /// Deletes the job's start markers and checkpoints, once its terminal event is committed.
     fn release(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<()> {
         self.run(py, self.inner.release(&claim.get().0))
     }

@@ -4,11 +4,12 @@
 
 mod errors;
 mod guard;
+mod stored;
 mod values;
 
 use pyo3::prelude::*;
 
-/// Claims, sealing, failure classes and the retry policy, in Rust.
+/// Claims, checkpoints, sealing, failure classes and the retry policy, in Rust.
 #[pymodule]
 mod _rust {
     use super::{Bound, PyModule, PyResult};
@@ -16,9 +17,11 @@ mod _rust {
     #[pymodule_export]
     use crate::guard::Guard;
     #[pymodule_export]
+    use crate::stored::{Artifact, Checkpoint};
+    #[pymodule_export]
     use crate::values::{
-        Artifact, Claim, FailureClass, Record, RetryDecision, RetryPolicy, check_video, classify,
-        failure_codes, retry,
+        Claim, FailureClass, Record, RetryDecision, RetryPolicy, check_checkpoint, check_video,
+        classify, failure_codes, retry,
     };
 
     #[pymodule_init]

@@ -162,59 +162,6 @@ impl Claim {
     }
 }
 
-/// A sealed video.
-#[pyclass(module = "rust_guard", frozen, get_all, eq)]
-#[derive(Debug, Clone, PartialEq)]
-pub struct Artifact {
-    /// Key in the bucket.
-    key: String,
-    /// SHA-256 of its bytes, hex.
-    sha256: String,
-    /// Bytes.
-    size: u64,
-    /// Frames in the video track.
-    frames: u32,
-    /// Frames a second.
-    fps: u32,
-    /// Pixels.
-    width: u32,
-    /// Pixels.
-    height: u32,
-    /// Seconds: frames over frames a second.
-    duration_s: f64,
-}
-
-impl From<guard_store::Artifact> for Artifact {
-    fn from(artifact: guard_store::Artifact) -> Self {
-        let Expected {
-            frames,
-            fps,
-            width,
-            height,
-        } = artifact.video;
-        Self {
-            key: artifact.key,
-            sha256: artifact.sha256,
-            size: artifact.size,
-            frames,
-            fps,
-            width,
-            height,
-            duration_s: f64::from(frames) / f64::from(fps),
-        }
-    }
-}
-
-#[pymethods]
-impl Artifact {
-    fn __repr__(&self) -> String {
-        format!(
-            "Artifact({:?}, sha256={:?}, size={})",
-            self.key, self.sha256, self.size
-        )
-    }
-}
-
 /// Bounds of the backoff and of the number of attempts.
 #[pyclass(module = "rust_guard", frozen, get_all, eq, hash, from_py_object)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -334,4 +281,10 @@ pub fn check_video(
     guard_store::mp4::contents(data)
         .and_then(|contents| check(&contents, &expected))
         .map_err(|flaw| raise(py, flaw))
+}
+
+/// Checks the bytes of a checkpoint's safetensors file as `Guard.checkpoint` does, without a store.
+#[pyfunction]
+pub fn check_checkpoint(py: Python<'_>, data: &[u8]) -> PyResult<()> {
+    guard_core::tensors::check(data).map_err(|flaw| raise(py, flaw))
 }

@@ -65,7 +65,11 @@ text_id!(
     /// SHA-256 in lower-case hex: of a canonical spec, or of an artifact's bytes.
     Digest, "digest", "64 lower-case hexadecimal digits", is_digest);
 
-/// Counts attempts at a job and starts of an attempt; from 1.
+text_id!(
+    /// Names the model, hardware and software that computed something, in the caller's own words.
+    Fingerprint, "fingerprint", "1 to 512 printable ASCII characters", is_fingerprint);
+
+/// Counts attempts at a job and starts of an attempt, and denoising steps; from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ordinal(u32);
 
@@ -125,6 +129,10 @@ fn is_lower_hex(byte: u8) -> bool {
 
 fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(is_lower_hex)
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    (1..=512).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
 fn is_uuid(text: &str) -> bool {

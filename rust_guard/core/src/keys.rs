@@ -6,6 +6,9 @@
 //! | `starts/INCARNATION/JOB/ATTEMPT/START` | one per start of that attempt, until released |
 //! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.mp4` | an artifact |
 //! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.json` | its seal, written after it |
+//! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.manifest.json` | its manifest, written before the seal |
+//! | `checkpoints/TENANT/JOB/INCARNATION/ATTEMPT-START/STEP.safetensors` | a checkpoint, until released |
+//! | `checkpoints/TENANT/JOB/INCARNATION/ATTEMPT-START/STEP.json` | its record, written after it |
 //!
 //! The incarnation is in every key, so a recreated cluster over an old bucket neither trusts nor
 //! trips over what the old one left. Ids are validated types: no key leaves its prefix.
@@ -19,6 +22,23 @@ use crate::ids::{JobId, Ordinal, PoolIncarnation, TenantId};
 pub const VIDEO_SUFFIX: &str = ".mp4";
 /// What a seal's key ends with.
 pub const SEAL_SUFFIX: &str = ".json";
+/// What a manifest's key ends with.
+pub const MANIFEST_SUFFIX: &str = ".manifest.json";
+/// What a checkpoint's key ends with.
+pub const CHECKPOINT_SUFFIX: &str = ".safetensors";
+/// What the key of a checkpoint's record ends with.
+pub const CHECKPOINT_RECORD_SUFFIX: &str = ".json";
+
+/// Where one checkpoint of a job stands: the later in this order, the better to go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Denoising steps finished.
+    pub step: Ordinal,
+    /// Attempt that made it.
+    pub attempt: Ordinal,
+    /// Start of that attempt which made it.
+    pub start: Ordinal,
+}
 
 /// Who claims what: the part of a claim that decides its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +102,15 @@ impl Subject {
         format!("{}/{attempt}-{start}{SEAL_SUFFIX}", self.videos_prefix())
     }
 
+    /// Key of that artifact's manifest.
+    #[must_use]
+    pub fn manifest_key(&self, attempt: Ordinal, start: Ordinal) -> String {
+        format!(
+            "{}/{attempt}-{start}{MANIFEST_SUFFIX}",
+            self.videos_prefix()
+        )
+    }
+
     /// Attempt and start of a seal's key, if `key` is one of this job's.
     #[must_use]
     pub fn parse_seal_key(&self, key: &str) -> Option<(Ordinal, Ordinal)> {
@@ -92,6 +121,55 @@ impl Subject {
         let pair = (ordinal(attempt)?, ordinal(start)?);
         // "01-1" and "+1-1" parse too, but are not keys this crate writes.
         (self.seal_key(pair.0, pair.1) == key).then_some(pair)
+    }
+
+    /// Prefix (without a final slash) of the job's checkpoints, of whichever attempt and start.
+    #[must_use]
+    pub fn checkpoints_prefix(&self) -> String {
+        format!(
+            "checkpoints/{}/{}/{}",
+            self.tenant_id, self.job_id, self.pool_incarnation
+        )
+    }
+
+    /// Key of the checkpoint at `place`.
+    #[must_use]
+    pub fn checkpoint_key(&self, place: Place) -> String {
+        format!("{}{CHECKPOINT_SUFFIX}", self.checkpoint_stem(place))
+    }
+
+    /// Key of that checkpoint's record.
+    #[must_use]
+    pub fn checkpoint_record_key(&self, place: Place) -> String {
+        format!("{}{CHECKPOINT_RECORD_SUFFIX}", self.checkpoint_stem(place))
+    }
+
+    fn checkpoint_stem(&self, place: Place) -> String {
+        let Place {
+            step,
+            attempt,
+            start,
+        } = place;
+        // Five digits, so that a listing reads in order; nothing relies on it.
+        format!("{}/{attempt}-{start}/{step:05}", self.checkpoints_prefix())
+    }
+
+    /// Place of a checkpoint record's key, if `key` is one of this job's.
+    #[must_use]
+    pub fn parse_checkpoint_record_key(&self, key: &str) -> Option<Place> {
+        let name = key
+            .strip_prefix(self.checkpoints_prefix().as_str())?
+            .strip_prefix('/')?;
+        let (origin, step) = name
+            .strip_suffix(CHECKPOINT_RECORD_SUFFIX)?
+            .split_once('/')?;
+        let (attempt, start) = origin.split_once('-')?;
+        let place = Place {
+            step: ordinal(step)?,
+            attempt: ordinal(attempt)?,
+            start: ordinal(start)?,
+        };
+        (self.checkpoint_record_key(place) == key).then_some(place)
     }
 
     /// Number of a start marker's key, if `key` is one of this attempt's.

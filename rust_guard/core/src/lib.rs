@@ -7,13 +7,16 @@
 
 extern crate alloc;
 
+pub mod checkpoint;
 pub mod claim;
 pub mod container;
 pub mod failure;
 pub mod ids;
 pub mod keys;
+pub mod manifest;
 pub mod record;
 pub mod retry;
 pub mod seal;
+pub mod tensors;
 
 pub use failure::{FailureClass, classify};

@@ -59,3 +59,10 @@ pub(crate) fn check_version(version: u32) -> Result<(), Corrupt> {
         Err(Corrupt::Version(version))
     }
 }
+
+/// FNV-1a 64: tells damage, not malice. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

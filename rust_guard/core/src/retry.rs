@@ -5,6 +5,7 @@
 //! (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 
 use crate::failure::{FailureClass, classify};
+use crate::record::fnv1a;
 
 /// Bounds of the backoff, and how many attempts a failure of each class may cost in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,11 +83,7 @@ fn uniform(bits: u64, top: u64) -> u64 {
 
 /// FNV-1a 64 of `job_id`, then splitmix64's output for the state advanced `attempt` times.
 fn draw(job_id: &str, attempt: u32) -> u64 {
-    let seed = job_id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let seed = fnv1a(job_id.as_bytes());
     let step = u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut z = seed.wrapping_add(step);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -25,6 +25,8 @@ pub struct Seal {
     pub size: u64,
     /// Frames, rate and size of the video.
     pub video: Expected,
+    /// SHA-256 of the manifest beside it, if there is one.
+    pub manifest: Option<Digest>,
 }
 
 /// Why a seal that was found is not used.
@@ -58,6 +60,8 @@ struct Stored {
     fps: u32,
     width: u32,
     height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_sha256: Option<String>,
 }
 
 impl Seal {
@@ -82,6 +86,7 @@ impl Seal {
             fps: self.video.fps,
             width: self.video.width,
             height: self.video.height,
+            manifest_sha256: self.manifest.as_ref().map(|digest| digest.as_str().into()),
         })
     }
 
@@ -124,6 +129,10 @@ impl Seal {
                 width: stored.width,
                 height: stored.height,
             },
+            manifest: stored
+                .manifest_sha256
+                .map(|digest| Digest::new(&digest))
+                .transpose()?,
         })
     }
 

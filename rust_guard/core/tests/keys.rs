@@ -48,6 +48,7 @@ proptest! {
         let start = Ordinal::new("start", start).unwrap();
         prop_assert_eq!(subject.parse_seal_key(&subject.seal_key(attempt, start)), Some((attempt, start)));
         prop_assert_eq!(subject.parse_seal_key(&subject.video_key(attempt, start)), None);
+        prop_assert_eq!(subject.parse_seal_key(&subject.manifest_key(attempt, start)), None);
         prop_assert_eq!(subject.parse_start_key(&subject.start_key(start)), Some(start));
     }
 

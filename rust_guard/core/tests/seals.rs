@@ -30,6 +30,7 @@ fn seal(size: u64) -> Seal {
             width: 64,
             height: 48,
         },
+        manifest: None,
     }
 }
 
@@ -70,6 +71,22 @@ fn a_seal_serves_its_own_spec_only() {
     let seal = seal(1);
     assert_eq!(seal.serves(&seal.spec_digest.clone()), Ok(()));
     assert_eq!(seal.serves(&seal.sha256.clone()), Err(Unusable::OtherSpec));
+}
+
+#[test]
+fn a_seal_knows_its_manifest_or_that_there_is_none() {
+    let (subject, plain) = (subject("a"), seal(1));
+    assert!(
+        !String::from_utf8(plain.to_json(&subject))
+            .unwrap()
+            .contains("manifest")
+    );
+    let with = Seal {
+        manifest: Some(plain.sha256.clone()),
+        ..plain
+    };
+    let read = Seal::from_json(&with.to_json(&subject), &subject, &key(&subject, &with));
+    assert_eq!(read, Ok(with));
 }
 
 proptest! {

@@ -111,23 +111,6 @@ impl Guard {
         let starts = keys.iter().filter_map(|key| subject.parse_start_key(key));
         Ok(starts.max().unwrap_or(Ordinal::FIRST))
     }
-
-    /// Deletes the start markers of the job, once its terminal event is committed. The claim stays:
-    /// it is the proof. May be repeated.
-    ///
-    /// # Errors
-    /// `StoreUnavailable`.
-    pub async fn release(&self, claim: &Claim) -> Result<(), GuardError> {
-        let deadline = self.deadline();
-        for key in self
-            .bucket
-            .list(&claim.subject.job_starts_prefix(), &deadline)
-            .await?
-        {
-            self.bucket.delete(&key, &deadline).await?;
-        }
-        Ok(())
-    }
 }
 
 fn fresh_put_id() -> Result<PutId, GuardError> {

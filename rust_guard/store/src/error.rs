@@ -5,10 +5,12 @@
 //! ├── StoreUnavailable   retryable             the store did not answer in time, or refused us
 //! ├── StoreUnsafe        retryable elsewhere   the store ignores If-None-Match
 //! ├── DuplicateClaim     conflict              another record ordered this attempt first
-//! ├── ClaimConflict      conflict              another spec, tenant or artifact holds the key
+//! ├── ClaimConflict      conflict              another spec, tenant or file holds the key
 //! ├── CorruptRecord      retryable             a stored claim or seal is not one
 //! ├── TooManyStarts      retryable elsewhere   the attempt was started thousands of times
 //! ├── BadArtifact        retryable             the video failed its checks
+//! ├── BadCheckpoint      retryable             the checkpoint failed its checks, or the disk failed
+//! ├── BadManifest        retryable             the manifest failed its checks
 //! └── InvalidId          permanent             an id may not stand in a key
 //! ```
 
@@ -16,7 +18,9 @@ use guard_core::claim::{Denied, RecordRef};
 use guard_core::container::Flaw;
 use guard_core::failure::{FailureClass, classify};
 use guard_core::ids::InvalidId;
+use guard_core::manifest::ManifestFlaw;
 use guard_core::record::Corrupt;
+use guard_core::tensors::TensorFlaw;
 
 /// Why the guard refused or failed. Nothing here carries a prompt or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +44,7 @@ pub enum GuardError {
     /// Another record ordered the same attempt first: skip this one.
     #[error("duplicate: {}[{}]@{} holds the claim", .0.topic(), .0.partition(), .0.offset())]
     DuplicateClaim(RecordRef),
-    /// The key belongs to another spec, tenant or artifact: ids were reused.
+    /// The key belongs to another spec, tenant or file: ids were reused.
     #[error("conflict: the key belongs to another {0}")]
     ClaimConflict(&'static str),
     /// A stored record is damaged, or was not written by a guard.
@@ -57,6 +61,12 @@ pub enum GuardError {
     /// The video failed a check and was not uploaded.
     #[error("bad artifact: {0}")]
     BadArtifact(#[from] Flaw),
+    /// The checkpoint failed a check and was not uploaded, or could not be written to disk.
+    #[error("bad checkpoint: {0}")]
+    BadCheckpoint(#[from] TensorFlaw),
+    /// The manifest is not one, or not the one that was sealed.
+    #[error("bad manifest: {0}")]
+    BadManifest(#[from] ManifestFlaw),
     /// An id was refused.
     #[error("invalid id: {0}")]
     InvalidId(#[from] InvalidId),
@@ -73,7 +83,7 @@ impl GuardError {
             Self::ClaimConflict(_) => "claim_conflict",
             Self::CorruptRecord { .. } => "corrupt_record",
             Self::TooManyStarts(_) => "too_many_starts",
-            Self::BadArtifact(_) => "bad_output",
+            Self::BadArtifact(_) | Self::BadCheckpoint(_) | Self::BadManifest(_) => "bad_output",
             Self::InvalidId(_) => "invalid_id",
         }
     }

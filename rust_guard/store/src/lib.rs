@@ -5,15 +5,21 @@
 //! back, a stored record is parsed with suspicion, an artifact is hashed again before it is adopted.
 
 mod bucket;
+mod checkpoint;
 mod claim;
 mod connect;
 mod deadline;
 mod error;
+mod local_file;
+mod manifest;
 pub mod mp4;
 mod probe;
+mod put_once;
+mod release;
 mod seal;
 
 pub use bucket::{Bucket, Created, Found};
+pub use checkpoint::{RejectedCheckpoint, StoredCheckpoint};
 pub use claim::Claim;
 pub use connect::{Endpoint, connect};
 pub use deadline::Deadline;
@@ -33,7 +39,7 @@ pub struct Guard {
 impl Guard {
     /// A guard over `bucket`, each call of which takes `timeout` at most.
     ///
-    /// Calls that carry an artifact's bytes get a second more for each MiB.
+    /// Calls that carry an artifact or a checkpoint get a second more for each MiB of it.
     #[must_use]
     pub fn new(bucket: Bucket, timeout: Duration) -> Self {
         Self { bucket, timeout }

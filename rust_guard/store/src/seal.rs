@@ -7,14 +7,15 @@ use guard_core::container::{Expected, Flaw, check};
 use guard_core::ids::Digest;
 use guard_core::record::{Corrupt, MAX_BYTES};
 use guard_core::seal::{Seal, Unusable};
-use object_store::PutPayload;
 use sha2::{Digest as _, Sha256};
 
-use crate::bucket::{Created, Found, hex};
+use crate::bucket::{Found, hex};
 use crate::claim::Claim;
 use crate::deadline::Deadline;
 use crate::error::GuardError;
-use crate::{Guard, mp4};
+use crate::manifest::Document;
+use crate::put_once::Once;
+use crate::{Guard, local_file, mp4};
 
 /// Longer videos are refused: ten seconds of 768p stay far below it.
 const MAX_ARTIFACT: u64 = 512 << 20;
@@ -30,6 +31,8 @@ pub struct Artifact {
     pub size: u64,
     /// Frames, rate and size of the video.
     pub video: Expected,
+    /// Key and SHA-256 (hex) of the manifest beside it, if there is one.
+    pub manifest: Option<(String, String)>,
 }
 
 /// A seal that was found and set aside.
@@ -43,18 +46,21 @@ pub struct Rejected {
 
 impl Guard {
     /// Checks the MP4 at `path` against `expected`, uploads it under this start's key and seals it.
+    /// A `manifest` is put beside it before the seal, which vouches for both.
     ///
     /// May be repeated with the same file, not with another: a new render is a new start.
     ///
     /// # Errors
-    /// `BadArtifact` (nothing was uploaded), `ClaimConflict` when this start sealed other bytes,
+    /// `BadArtifact` or `BadManifest` (nothing was uploaded), `ClaimConflict` when this start sealed other bytes,
     /// `StoreUnavailable`.
     pub async fn seal(
         &self,
         claim: &Claim,
         path: &Path,
         expected: Expected,
+        manifest: Option<&str>,
     ) -> Result<Artifact, GuardError> {
+        let manifest = manifest.map(Document::new).transpose()?;
         let bytes = load(path)?;
         check(&mp4::contents(&bytes)?, &expected)?;
         let seal = Seal {
@@ -64,49 +70,22 @@ impl Guard {
             sha256: Digest::new(&hex(&Sha256::digest(&bytes)))?,
             size: bytes.len() as u64,
             video: expected,
+            manifest: manifest.as_ref().map(|document| document.sha256.clone()),
         };
         let deadline = self.deadline_for(seal.size);
-        self.upload(claim, &seal, bytes, &deadline).await?;
+        let video = Once {
+            key: &artifact(claim, &seal).key,
+            sha256: &seal.sha256,
+            content_type: "video/mp4",
+            what: "artifact",
+        };
+        self.put_once(&video, bytes, &deadline).await?;
+        if let Some(document) = manifest {
+            let key = claim.subject.manifest_key(seal.attempt, seal.start);
+            self.put_manifest(&key, document, &deadline).await?;
+        }
         self.write_seal(claim, &seal, &deadline).await?;
         Ok(artifact(claim, &seal))
-    }
-
-    async fn upload(
-        &self,
-        claim: &Claim,
-        seal: &Seal,
-        bytes: Bytes,
-        deadline: &Deadline,
-    ) -> Result<(), GuardError> {
-        let key = seal.video_key(&claim.subject);
-        for tries in 0.. {
-            let payload = PutPayload::from_bytes(bytes.clone());
-            if self
-                .bucket
-                .create(&key, payload, "video/mp4", deadline)
-                .await?
-                == Created::New
-            {
-                return Ok(());
-            }
-            // The key is this start's alone: what is there came from this start, unless it differs.
-            match self.bucket.sha256(&key, seal.size, deadline).await? {
-                Some(sha256) if sha256 == seal.sha256.as_str() => return Ok(()),
-                Some(_) => return Err(GuardError::ClaimConflict("artifact")),
-                None => {}
-            }
-            // Either another size, or a put in flight: only the former stays.
-            if self.bucket.read(&key, 0, deadline).await? != Found::Missing {
-                return Err(GuardError::ClaimConflict("artifact"));
-            }
-            if !deadline.pause(tries).await {
-                break;
-            }
-        }
-        Err(GuardError::StoreUnavailable {
-            doing: format!("put {key}"),
-            cause: "conflicting puts in flight".to_owned(),
-        })
     }
 
     async fn write_seal(
@@ -200,19 +179,15 @@ fn artifact(claim: &Claim, seal: &Seal) -> Artifact {
         sha256: seal.sha256.as_str().to_owned(),
         size: seal.size,
         video: seal.video,
+        manifest: seal.manifest.as_ref().map(|sha256| {
+            let key = claim.subject.manifest_key(seal.attempt, seal.start);
+            (key, sha256.as_str().to_owned())
+        }),
     }
 }
 
 /// Reads the file once: what is checked is what is uploaded, whatever happens to the file.
 fn load(path: &Path) -> Result<Bytes, Flaw> {
-    use std::io::Read as _;
-    let file = std::fs::File::open(path).map_err(|_| Flaw::Unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_ARTIFACT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|_| Flaw::Unreadable)?;
-    if bytes.len() as u64 > MAX_ARTIFACT {
-        return Err(Flaw::TooLarge);
-    }
-    Ok(bytes.into())
+    let bytes = local_file::read(path, MAX_ARTIFACT).map_err(|_| Flaw::Unreadable)?;
+    bytes.map(Bytes::from).ok_or(Flaw::TooLarge)
 }

@@ -7,17 +7,18 @@ import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rust_guard import BadArtifact, ClaimConflict, Guard
+from rust_guard import BadArtifact, BadManifest, ClaimConflict, Guard
 from tests.integration.guard.conftest import DIGEST, Job, Store
 from tests.integration.guard.proxy import Answer, running
 from tests.unit.guard.clips import clip
 
 pytestmark = pytest.mark.stack
 
-VIDEO = {"frames": 7, "fps": 30, "width": 32, "height": 32}
+VIDEO: dict[str, Any] = {"frames": 7, "fps": 30, "width": 32, "height": 32}
 
 
 @pytest.fixture
@@ -54,6 +55,36 @@ def test_any_later_attempt_or_start_adopts_it(guard: Guard, job: Job, mp4: Path)
     assert guard.sealed(job.claim(guard)) == artifact
     assert guard.sealed(job.claim(guard, attempt=2, offset=99)) == artifact
     assert guard.take_rejected() == []
+
+
+def test_a_manifest_is_found_with_the_artifact_and_vouched_for_by_its_seal(
+    guard: Guard, store: Store, job: Job, mp4: Path
+) -> None:
+    claim, manifest = job.claim(guard), json.dumps({"seed": 7, "prompt": "a füchs"})
+    for bad in ("", "[]", "{", '{"a": "' + "x" * 70_000 + '"}'):
+        with pytest.raises(BadManifest):
+            guard.seal(claim, mp4, **VIDEO, manifest=bad)
+    assert store.listing(job.videos) == []
+    sealed = guard.seal(claim, mp4, **VIDEO, manifest=manifest)
+    assert guard.sealed(job.claim(guard, attempt=2, offset=9)) == sealed
+    assert guard.manifest(sealed) == manifest
+    assert sealed.manifest_key == f"{job.videos}/1-1.manifest.json"
+    assert sealed.manifest_sha256 == hashlib.sha256(manifest.encode()).hexdigest()
+    with pytest.raises(ClaimConflict, match="manifest"):
+        guard.seal(claim, mp4, **VIDEO, manifest="{}")
+    store.client.put_object(store.bucket, sealed.manifest_key, BytesIO(b"{}"), 2)
+    with pytest.raises(BadManifest, match="other bytes"):
+        guard.manifest(sealed)
+    store.client.remove_object(store.bucket, sealed.manifest_key)
+    with pytest.raises(BadManifest, match="missing"):
+        guard.manifest(sealed)
+    assert guard.sealed(claim) == sealed
+
+
+def test_an_artifact_without_a_manifest_has_none(guard: Guard, job: Job, mp4: Path) -> None:
+    sealed = guard.seal(job.claim(guard), mp4, **VIDEO)
+    assert (sealed.manifest_key, sealed.manifest_sha256) == (None, None)
+    assert guard.manifest(sealed) is None
 
 
 def test_a_recreated_cluster_does_not_adopt_what_the_old_one_left(
