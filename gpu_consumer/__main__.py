@@ -37,12 +37,12 @@ def _guard(config: Settings) -> rust_guard.Guard:
     return guard
 
 
-def _await_model(renderer: Renderer) -> str:
+def _await_model(renderer: Renderer) -> Ready:
     """Wait until the child has loaded the model; it is restarted with back-off until it can."""
     while True:
         for event in renderer.poll(0.5):
             if isinstance(event, Ready):
-                return f"{event.device_name} ({event.dtype})"
+                return event
             if isinstance(event, Died):
                 log().error("model.not_loaded", code=event.code, detail=event.detail)
 
@@ -52,14 +52,15 @@ def main() -> int:
     config = settings()
     start(f"gpu-{config.slot}", config)
     config.work_dir.mkdir(parents=True, exist_ok=True)
-    for left in config.work_dir.glob("*.mp4*"):
-        left.unlink()
+    for pattern in ("*.mp4*", "*.safetensors", "*.part"):
+        for left in config.work_dir.glob(pattern):
+            left.unlink()
     renderer = Renderer(config)
     renderer.start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         guard = _guard(config)
-        device = _await_model(renderer)
+        ready = _await_model(renderer)
     except rust_guard.GuardError as error:
         log().error("guard.refused", code=error.code, error=str(error))
         renderer.close()
@@ -70,7 +71,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     signal.signal(signal.SIGINT, lambda *_: worker.stop())
     try:
-        worker.run(device)
+        worker.run(ready)
     except FencedError as error:
         log().warning("slot.lost", slot=config.slot, error=str(error))
         return 1
@@ -83,6 +84,13 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    os._exit(status)  # the guard's thread may be waiting for the store; nothing of it is needed
+    status = 1
+    try:
+        status = main()
+    except Exception:  # noqa: BLE001 whatever it is ends the process, and is said
+        log().exception("slot.crashed")
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    finally:
+        sys.stdout.flush()
+        os._exit(status)  # the guard's thread may be waiting for the store; it is not needed

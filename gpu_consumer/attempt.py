@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Attempt:
         cancelled: Its owner asked to stop it.
         claim: Proof of ownership, once claimed.
         frames_sha256: Of the raw frames, once rendered.
+        resumed_from: Denoising steps that a checkpoint held.
+        checkpointed: The last checkpoint before a hand-over has been made.
     """
 
     n: int
@@ -49,7 +51,9 @@ class Attempt:
     phase: Phase = Phase.CLAIMING
     cancelled: bool = False
     claim: Claim | None = None
-    frames_sha256: str | None = field(default=None)
+    frames_sha256: str | None = None
+    resumed_from: int = 0
+    checkpointed: bool = False
 
     @classmethod
     def of(cls, order: Assignment, job: Job, offset: int, parent: str | None) -> Attempt:
@@ -65,6 +69,10 @@ class Attempt:
     def file(self, folder: Path) -> Path:
         """Where the render puts its video."""
         return folder / f"{self.job.job_id}-{self.number}.mp4"
+
+    def resume_file(self, folder: Path) -> Path:
+        """Where a checkpoint to go on from is written."""
+        return folder / f"{self.job.job_id}-{self.number}.resume.safetensors"
 
     def render_job(self) -> RenderJob:
         """The attempt as the renderer takes it."""

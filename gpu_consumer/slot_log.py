@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from infra.kafka import Outgoing, committed_consumer, committed_offset
 from infra.settings import Settings
@@ -67,6 +67,14 @@ class SlotLog:
         """
         self._transactions.renew()
         self._place = self._read()
+        if self._place.mark.seq == 0:
+            self._refuse_to_begin_again()
+
+    def _refuse_to_begin_again(self) -> None:
+        """A slot gets its first order after its first commit: orders without one mean a loss."""
+        place = TopicPartition(self.topic, self._slot)
+        if self._consumer.get_watermark_offsets(place, timeout=15.0)[1] > 0:
+            raise KafkaException(KafkaError(KafkaError._NO_OFFSET, "the slot's offset is gone"))  # noqa: SLF001
 
     def start_reading(self) -> None:
         """Read orders from the committed place on."""
@@ -112,6 +120,14 @@ class SlotLog:
         self._place = after
         self._transactions.discard()  # a new epoch for every transaction
 
+    def holder(self) -> str:
+        """Who holds the slot now, by its mark. May be called from another thread; blocks.
+
+        Raises:
+            KafkaException: Kafka did not answer.
+        """
+        return self._read(timeout=3.0).mark.holder
+
     def _try(self, records: Sequence[Outgoing], before: Place, after: Place) -> bool:
         try:
             if not self._transactions.usable:
@@ -129,8 +145,8 @@ class SlotLog:
             return False
         return True
 
-    def _read(self) -> Place:
-        committed = committed_offset(self._consumer, self.topic, self._slot)
+    def _read(self, timeout: float = 15.0) -> Place:
+        committed = committed_offset(self._consumer, self.topic, self._slot, timeout)
         offset = committed.offset if committed is not None else 0
         return Place(offset, SlotMark.read(committed))
 

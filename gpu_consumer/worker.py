@@ -8,35 +8,32 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
-import stamina
 from confluent_kafka import Message
 
 import rust_guard
 from gpu_consumer import metrics
 from gpu_consumer.attempt import Attempt, Phase
+from gpu_consumer.guard_thread import Claimed, GuardThread
+from gpu_consumer.manifest import manifest
 from gpu_consumer.render import events
 from gpu_consumer.render.renderer import Renderer
-from gpu_consumer.slot_log import SlotLog
+from gpu_consumer.slot_log import FencedError, SlotLog
 from gpu_consumer.voice import Voice
 from infra.crash import crash_point
 from infra.kafka import Outgoing
 from infra.settings import Settings
 from infra.telemetry import context_of, log, span, traceparent_of
 from schemas.codec import Codec
-from schemas.job import FPS
 from schemas.reasons import REASONS
 from schemas.records import Artifact, Assignment, JobProgress, Reason
+from schemas.topics import Topics
 
 _IDLE_WAIT: Final = 0.1
 _BUSY_WAIT: Final = 0.02
-#: A store that is away for less costs nothing but the wait.
-_SEAL_PATIENCE: Final = 300.0
-
-#: What the guard's thread brings back: a claim with what is already sealed, or a sealed video.
-Guarded = tuple[rust_guard.Claim, rust_guard.Artifact | None] | rust_guard.Artifact
+#: How long a slot that is told to stop waits for a last checkpoint.
+_DRAIN: Final = 10.0
 
 
 class OrderError(Exception):
@@ -59,22 +56,25 @@ class Worker:
         self._log = slot_log
         self._voice = Voice(settings, codec, slot_log.incarnation)
         self._renderer = renderer
-        self._guard = guard
-        self._thread = ThreadPoolExecutor(1, "guard")
-        self._future: Future[Guarded] | None = None
+        self._guard = GuardThread(guard, slot_log.topic, settings.slot, settings.work_dir)
+        self._ready: events.Ready | None = None
+        self._future: Future[Claimed] | Future[rust_guard.Artifact] | None = None
         self._attempt: Attempt | None = None
+        self._watcher = ThreadPoolExecutor(1, "watch")
+        self._watch: Future[str] | None = None
         self._next_beat = 0.0
+        self._next_watch = 0.0
         self._stopping = False
 
     def stop(self) -> None:
-        """Leave the loop at its next turn; the job in hand is resumed by whoever comes next."""
+        """Leave the loop soon; a render in hand is handed on by a checkpoint."""
         self._stopping = True
 
-    def run(self, device: str) -> None:
+    def run(self, ready: events.Ready) -> None:
         """Open the slot and work.
 
         Args:
-            device: What renders, for people to read.
+            ready: What the renderer said when its model was loaded.
 
         Raises:
             FencedError: the slot has been taken.
@@ -82,22 +82,28 @@ class Worker:
             KafkaException: the slot's log cannot be read.
             OrderError, CodecError: the slot's log holds what this version cannot read.
         """
+        self._codec.warm(Topics(self._settings.topic_prefix).records_of_slot(self._settings.pool))
         self._log.take()
         done = self._log.done_through
+        self._ready = ready
+        device = f"{ready.device_name} ({ready.dtype})"
         self._log.commit([self._voice.opened(device), self._voice.free(done)])
         self._log.start_reading()
         log().info("slot.opened", slot=self._settings.slot, done_through=done)
         while not self._stopping:
             self._turn()
+        self._drain()
 
     def close(self) -> None:
         """Stop the render and let go of everything; commits nothing."""
         self._renderer.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._guard.close()
+        self._watcher.shutdown(wait=True, cancel_futures=True)  # it uses the log's consumer
         self._log.close()
 
     def _turn(self) -> None:
         self._beat()
+        self._watch_holder()
         message = self._log.poll(0 if self._attempt else _IDLE_WAIT)
         if message is not None:
             self._order(message)
@@ -107,11 +113,42 @@ class Worker:
         if self._future is not None and self._future.done():
             self._guarded(self._future)
 
+    def _drain(self) -> None:
+        """Hand a render on: its newest checkpoint stored, the job given back without a failure."""
+        deadline = time.monotonic() + _DRAIN
+        self._renderer.checkpoint()
+        asked_at = self._attempt
+        while self._attempt is not None and time.monotonic() < deadline:
+            if self._attempt is not asked_at or self._handed_over(self._attempt):
+                break
+            self._turn()
+        attempt = self._attempt
+        if attempt is not None and attempt.phase is Phase.RENDERING and not attempt.cancelled:
+            self._renderer.kill()
+            self._commit_end(attempt, "preempted", [self._voice.ended(attempt, "preempted")])
+
+    def _handed_over(self, attempt: Attempt) -> bool:
+        return attempt.checkpointed and not self._guard.storing
+
     def _beat(self) -> None:
         now = time.monotonic()
         if now >= self._next_beat:
             self._next_beat = now + self._settings.beat_interval
             self._voice.beat(self._attempt.job.job_id if self._attempt else None)
+
+    def _watch_holder(self) -> None:
+        """Notice a fence: what is rendered then is for nothing, and a free slot gets no work."""
+        if self._watch is not None and self._watch.done():
+            watch, self._watch = self._watch, None
+            failed = watch.exception()
+            if failed is None and watch.result() != self._log.incarnation:
+                raise FencedError(f"slot {self._settings.slot} is held by {watch.result()}")
+        now = time.monotonic()
+        if self._watch is None and now >= self._next_watch:
+            busy = self._attempt is not None
+            pause = self._settings.beat_interval if busy else self._settings.beat_timeout / 3
+            self._next_watch = now + pause
+            self._watch = self._watcher.submit(self._log.holder)
 
     # Orders
 
@@ -134,7 +171,7 @@ class Worker:
         parent = traceparent_of(message.headers())
         attempt = Attempt.of(order, order.job, int(message.offset() or 0), parent)
         self._attempt = attempt
-        self._future = self._thread.submit(self._claim, attempt)
+        self._future = self._guard.claim(attempt, self._renderer_now().fingerprint)
 
     def _cancel(self, attempt: Attempt) -> None:
         attempt.cancelled = True
@@ -143,39 +180,10 @@ class Worker:
 
     # The guard's thread
 
-    def _claim(self, attempt: Attempt) -> Guarded:
-        with span("claim", parent=context_of(attempt.traceparent)):
-            record = rust_guard.Record(self._log.topic, self._settings.slot, attempt.offset)
-            claim = self._guard.claim(
-                attempt.pool_incarnation,
-                attempt.job.tenant_id,
-                attempt.job.job_id,
-                attempt.number,
-                record,
-                attempt.job.spec_digest,
-            )
-            return claim, self._guard.sealed(claim)
-
-    def _seal(self, attempt: Attempt, path: Path) -> Guarded:
-        crash_point("gpu_before_upload")
-        spec = attempt.job.spec
-        if attempt.claim is None:
-            raise OrderError("sealing without a claim")
-        with span("seal", parent=context_of(attempt.traceparent)):
-            for again in stamina.retry_context(
-                rust_guard.StoreUnavailable, attempts=None, timeout=_SEAL_PATIENCE
-            ):
-                with again:  # a render is worth more than waiting for the store
-                    sealed = self._guard.seal(
-                        attempt.claim, path, spec.num_frames, FPS, spec.width, spec.height
-                    )
-        path.unlink(missing_ok=True)
-        crash_point("gpu_after_upload")
-        return sealed
-
-    def _guarded(self, future: Future[Guarded]) -> None:
+    def _guarded(self, future: Future[Claimed] | Future[rust_guard.Artifact]) -> None:
         self._future = None
         attempt = self._in_hand()
+        result: Claimed | rust_guard.Artifact
         try:
             result = future.result()
         except rust_guard.GuardError as error:
@@ -183,34 +191,46 @@ class Worker:
             log().warning("attempt.guard_failed", job_id=attempt.job.job_id, code=error.code)
             self._fail(attempt, error.code, "duplicate" if duplicate else "failed")
             return
-        if isinstance(result, tuple):
-            attempt.claim, adopted = result
-            self._claimed(attempt, adopted)
+        if isinstance(result, Claimed):
+            attempt.claim = result.claim
+            self._claimed(attempt, result)
         else:
             self._complete(attempt, result)
 
     # The way of an attempt
 
-    def _claimed(self, attempt: Attempt, adopted: rust_guard.Artifact | None) -> None:
+    def _claimed(self, attempt: Attempt, found: Claimed) -> None:
         crash_point("gpu_after_claim")
-        if adopted is not None:
+        if found.adopted is not None:
             log().info("attempt.adopted", job_id=attempt.job.job_id, attempt=attempt.number)
-            self._complete(attempt, adopted)
+            self._complete(attempt, found.adopted)
             return
         if attempt.cancelled:
             self._end_cancelled(attempt)
             return
         attempt.phase = Phase.RENDERING
-        self._renderer.submit(attempt.render_job(), attempt.file(self._settings.work_dir))
+        attempt.resumed_from = found.step
+        if found.resume is not None:
+            log().info("attempt.resumed", job_id=attempt.job.job_id, step=found.step)
+        out = attempt.file(self._settings.work_dir)
+        self._renderer.submit(attempt.render_job(), out, found.resume)
         self._log.commit(self._voice.event("Started", attempt))  # while the child renders
 
     def _rendered(self, event: events.RenderEvent) -> None:
         attempt = self._attempt
-        if isinstance(event, events.Ready | events.Died):
-            log().info("renderer.state", state=type(event).__name__)
+        if isinstance(event, events.Ready):
+            self._ready = event
             return
-        if attempt is None or event.job_id != attempt.job.job_id:
+        if isinstance(event, events.Died):
+            log().warning("renderer.died", code=event.code, detail=event.detail)
             return
+        if isinstance(event, events.Checkpointed):
+            self._checkpointed(event)
+            return
+        if attempt is not None and event.job_id == attempt.job.job_id:
+            self._went_on(attempt, event)
+
+    def _went_on(self, attempt: Attempt, event: events.RenderEvent) -> None:
         match event:
             case events.Step() | events.Phase():
                 crash_point("gpu_mid_render")
@@ -219,7 +239,12 @@ class Worker:
                 attempt.phase = Phase.SEALING
                 attempt.frames_sha256 = event.frames_sha256
                 metrics.RENDER_SECONDS.observe(event.seconds)
-                self._future = self._thread.submit(self._seal, attempt, event.path)
+                metrics.STEPS_SAVED.inc(event.resumed_from)
+                about = manifest(attempt, self._renderer_now())
+                self._future = self._guard.seal(attempt, event.path, about)
+            case events.ResumeRefused():
+                attempt.resumed_from = 0
+                log().warning("resume.refused", job_id=event.job_id, reason=event.reason)
             case events.Cancelled():
                 self._end_cancelled(attempt)
             case events.Failed():
@@ -229,9 +254,17 @@ class Worker:
                 else:
                     self._fail(attempt, event.code)
 
+    def _checkpointed(self, made: events.Checkpointed) -> None:
+        attempt = self._attempt
+        if attempt is None or made.job_id != attempt.job.job_id:
+            made.path.unlink(missing_ok=True)
+            return
+        self._guard.checkpoint(attempt, made)
+        attempt.checkpointed = self._stopping
+
     def _progress(self, attempt: Attempt, event: events.Step | events.Phase) -> None:
         total = attempt.job.spec.num_inference_steps
-        step, eta, use = 0, None, None
+        step, eta, use = attempt.resumed_from, None, None
         if isinstance(event, events.Step):
             step, use = event.step, event.gpu_utilisation
             eta = (total - step) * event.seconds_per_step if step > 1 else None
@@ -284,26 +317,29 @@ class Worker:
         events_: list[Outgoing],
         reason: Reason | None = None,
     ) -> None:
-        crash_point("gpu_before_commit")
         facts = [self._voice.ended(attempt, outcome, reason), self._voice.free(attempt.n)]
+        self._commit_end(attempt, outcome, [*events_, *facts])
+        if attempt.claim is not None and outcome in {"completed", "cancelled"}:
+            self._guard.release(attempt.claim)
+
+    def _commit_end(self, attempt: Attempt, outcome: str, records: list[Outgoing]) -> None:
+        crash_point("gpu_before_commit")
         with span("commit", parent=context_of(attempt.traceparent)):
-            self._log.commit([*events_, *facts], attempt.n, attempt.offset + 1)
+            self._log.commit(records, attempt.n, attempt.offset + 1)
         crash_point("gpu_after_commit")
         self._attempt = None
+        attempt.resume_file(self._settings.work_dir).unlink(missing_ok=True)
         attempt.span.set_attribute("outcome", outcome)
         attempt.span.end()
         metrics.ATTEMPTS.labels(outcome).inc()
         log().info(
             "attempt.ended", job_id=attempt.job.job_id, attempt=attempt.number, outcome=outcome
         )
-        if attempt.claim is not None and outcome in {"completed", "cancelled"}:
-            self._thread.submit(self._release, attempt.claim)
 
-    def _release(self, claim: rust_guard.Claim) -> None:
-        try:
-            self._guard.release(claim)
-        except rust_guard.GuardError as error:
-            log().warning("claim.not_released", job_id=claim.job_id, code=error.code)
+    def _renderer_now(self) -> events.Ready:
+        if self._ready is None:
+            raise OrderError("an order before the model is loaded")
+        return self._ready
 
     def _in_hand(self) -> Attempt:
         if self._attempt is None:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         default=1, ge=1, description="Replication factor of topics that are created."
     )
     transaction_timeout: float = Field(
-        default=10.0, gt=0, description="Kafka aborts a transaction left open for longer."
+        default=10.0, ge=10, description="Kafka aborts a transaction left open for longer."
     )
 
     # Object store
@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     )
     step_timeout: float = Field(
         default=120.0, gt=0, description="A denoising step silent longer is stuck."
+    )
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="Steps between checkpoints; unset: by their cost."
+    )
+    checkpoint_mtbf: float = Field(
+        default=6 * 3600.0, gt=0, description="Mean time between failures of a GPU consumer."
     )
 
     # Telemetry

@@ -11,13 +11,16 @@ from infra.stack import Stack
 
 #: GPU consumers of the shared stack.
 GPUS = int(os.environ.get("TTV_TEST_GPUS", "4"))
+#: Renders of seconds are checkpointed as renders of minutes are.
+SETTINGS = {"TTV_CHECKPOINT_EVERY_STEPS": "10"}
 _LOG_LINES = 25
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole stack, running; whoever breaks a part of it waits until it is whole again."""
-    with Stack.start(tmp_path_factory.mktemp("stack") / "data", gpus=GPUS) as running:
+    data = tmp_path_factory.mktemp("stack") / "data"
+    with Stack.start(data, gpus=GPUS, env=SETTINGS) as running:
         yield running
 
 

@@ -44,7 +44,9 @@ def main() -> None:
     renderings = _load(parent, parent.jobs.get())
     while True:
         message = parent.jobs.get()
-        renderings.one(message["run"], RenderJob(**message["job"]), Path(message["out"]))
+        resume = None if message["resume"] is None else Path(message["resume"])
+        job, out = RenderJob(**message["job"]), Path(message["out"])
+        renderings.one(message["run"], job, out, resume)
 
 
 def _load(parent: Parent, wanted: dict[str, Any]) -> Renderings:

@@ -20,9 +20,9 @@ from av.video.reformatter import (
 
 from gpu_consumer.render.job import unfinished
 
-#: cpu-independent: without it x264's output differs between runs. The thread count is fixed since
-#: the picture depends on it; it must not follow the machine.
-X264_PARAMS: Final = "cpu-independent=1:threads=4:lookahead-threads=1"
+#: cpu-independent: without it x264's output differs between runs. One thread: with four, slices or
+#: not, one clip in a hundred came out with other bytes from the same frames.
+X264_PARAMS: Final = "cpu-independent=1:threads=1:lookahead-threads=1:sync-lookahead=0"
 OPTIONS: Final = {"preset": "medium", "crf": "18", "profile": "high", "x264-params": X264_PARAMS}
 #: The exact code paths of the scaler: the fast ones round by what the processor has.
 SCALER: Final = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

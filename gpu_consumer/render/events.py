@@ -1,7 +1,8 @@
 """What a renderer reports, in the order it happened.
 
-A submitted job ends with exactly one of Rendered, Cancelled and Failed; only Step and Phase events
-of that job come before it. Ready and Died speak of the child process itself.
+A submitted job ends with exactly one of Rendered, Cancelled and Failed; only ResumeRefused, Phase,
+Step and Checkpointed events of that job come before it. Ready and Died speak of the child process
+itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded. ``libraries`` maps names to versions; ``device`` is its own name."""
+    """The model is loaded. ``libraries`` maps names to versions; ``device`` is its own name.
+
+    ``fingerprint`` names all that must be equal for two renders to be equal bit for bit.
+    """
 
     pid: int
     device: str
@@ -20,6 +24,7 @@ class Ready:
     dtype: str
     model: str
     libraries: dict[str, str]
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,39 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """``path`` holds the state after ``step`` of ``total`` denoising steps, durable.
+
+    The file belongs to whoever receives this event: the renderer never touches it again, whatever
+    becomes of the job. ``seconds`` is what it took to write, beside the denoising.
+    """
+
+    job_id: str
+    step: int
+    total: int
+    path: Path
+    fingerprint: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRefused:
+    """The checkpoint given with the job is none of this job and model: it begins at step 1.
+
+    ``reason`` is for operators; it quotes nothing of the file.
+    """
+
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """``path`` holds the whole MP4, durable.
 
     ``frames_sha256`` is of the raw frames before encoding: uint8, T x H x W x 3, RGB.
-    ``seconds`` is the time from the child's start on the job to its end.
+    ``seconds`` is the time from the child's start on the job to its end. ``resumed_from`` is the
+    number of denoising steps taken from a checkpoint; 0: none was.
     """
 
     job_id: str
@@ -60,6 +93,7 @@ class Rendered:
     frames: int
     fps: int
     seconds: float
+    resumed_from: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +125,6 @@ class Died:
     retry_in: float
 
 
-RenderEvent = Ready | Phase | Step | Rendered | Cancelled | Failed | Died
+RenderEvent = (
+    Ready | ResumeRefused | Phase | Step | Checkpointed | Rendered | Cancelled | Failed | Died
+)

@@ -51,6 +51,16 @@ def unfinished(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def checkpoint_of(path: Path, step: int) -> Path:
+    """Where the checkpoint after ``step`` denoising steps of the video ``path`` is."""
+    return path.with_name(f"{path.stem}.{step}.safetensors")
+
+
+def unfinished_checkpoint(path: Path) -> Path:
+    """Where a checkpoint of the video ``path`` is until it is whole and durable."""
+    return path.with_name(f"{path.stem}.checkpoint.part")
+
+
 def faults(job: RenderJob) -> list[str]:
     """What of ``job`` the model cannot render, each naming its field; never quotes a prompt."""
     found = []

@@ -38,6 +38,23 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """The checkpoint after ``step`` steps of job number ``run`` is durable."""
+
+    run: int
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The checkpoint given with job number ``run`` is not used."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The video of job number ``run`` is whole."""
 
@@ -45,6 +62,7 @@ class Finished:
     frames_sha256: str
     frames: int
     seconds: float
+    resumed_from: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +85,7 @@ class Failure:
     survived: bool
 
 
-Message = Ready | Progress | Finished | Stopped | Failure
+Message = Ready | Progress | Saved | Refused | Finished | Stopped | Failure
 
 
 def read(fields: Mapping[str, Any]) -> Message:
@@ -93,7 +111,15 @@ def _alive(fields: Mapping[str, Any]) -> Progress:
 def _rendered(fields: Mapping[str, Any]) -> Finished:
     digest = text(fields, "frames_sha256", 64)
     frames, seconds = count(fields, "frames"), number(fields, "seconds")
-    return Finished(count(fields, "run"), digest, frames, seconds)
+    return Finished(count(fields, "run"), digest, frames, seconds, count(fields, "resumed_from"))
+
+
+def _checkpointed(fields: Mapping[str, Any]) -> Saved:
+    return Saved(count(fields, "run"), count(fields, "step"), number(fields, "seconds"))
+
+
+def _refused(fields: Mapping[str, Any]) -> Refused:
+    return Refused(count(fields, "run"), text(fields, "reason"))
 
 
 def _cancelled(fields: Mapping[str, Any]) -> Stopped:
@@ -119,6 +145,7 @@ def _ready(fields: Mapping[str, Any]) -> Ready:
         dtype=text(fields, "dtype"),
         model=text(fields, "model"),
         libraries=libraries,
+        fingerprint=text(fields, "fingerprint"),
     )
 
 
@@ -148,6 +175,8 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Message]]] = {
     "phase": _phase,
     "step": _step,
     "alive": _alive,
+    "checkpointed": _checkpointed,
+    "refused": _refused,
     "rendered": _rendered,
     "cancelled": _cancelled,
     "failed": _failed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 import traceback
 from typing import Any, Final
@@ -23,6 +24,8 @@ class Parent:
         self._reader = LineReader()
         self._last = 0.0
         self._cancelled = 0
+        self._wanted = 0
+        self._speaking = threading.Lock()
         self.jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def read(self) -> None:
@@ -32,6 +35,8 @@ class Parent:
                 for message in self._reader.feed(data):
                     if message["kind"] == "cancel":
                         self._cancelled = int(message["run"])
+                    elif message["kind"] == "checkpoint":
+                        self._wanted = int(message["run"])
                     else:
                         self.jobs.put(message)
         except (OSError, ProtocolError, KeyError, ValueError):
@@ -39,15 +44,23 @@ class Parent:
         os._exit(0)
 
     def say(self, kind: str, **fields: Any) -> None:
-        """Sends one event; blocks while the renderer does not read."""
-        self._last = time.monotonic()
+        """Sends one event; blocks while the renderer does not read. Any thread may call it."""
         line = memoryview(pack(kind, fields))
-        while line:
-            line = line[os.write(self._events, line) :]
+        with self._speaking:
+            self._last = time.monotonic()
+            while line:
+                line = line[os.write(self._events, line) :]
 
     def cancelled(self, run: int) -> bool:
         """Whether job number ``run`` is to stop."""
         return self._cancelled >= run
+
+    def checkpoint_wanted(self, run: int) -> bool:
+        """Whether a checkpoint of job number ``run`` has been asked for since the last call."""
+        wanted = self._wanted == run
+        if wanted:
+            self._wanted = 0
+        return wanted
 
     def alive(self, run: int) -> None:
         """A sign of life inside a long phase.

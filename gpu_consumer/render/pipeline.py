@@ -17,10 +17,12 @@ import diffusers as partly_typed_diffusers
 import torch
 import transformers as partly_typed_transformers
 
+from gpu_consumer.render.checkpoint import Conditioning, State
 from gpu_consumer.render.device import Device
 from gpu_consumer.render.encode import Frame
 from gpu_consumer.render.failures import BadOutput, Interrupted, InvalidSpec
 from gpu_consumer.render.job import RenderJob, faults
+from gpu_consumer.render.scheduler import starting_at
 from gpu_consumer.render.tiny import tiny_model
 
 diffusers: Any = partly_typed_diffusers
@@ -31,8 +33,8 @@ TILED_ABOVE: Final = 2**24
 #: Frames turned to 8 bits at once, to bound memory.
 CHUNK: Final = 8
 
-Conditioning = dict[str, torch.Tensor | None]
-OnStep = Callable[[int, float], None]
+#: Steps finished on the device, seconds of the last, the latents now.
+OnStep = Callable[[int, float, torch.Tensor], None]
 
 
 def load(model: str, model_dir: Path, device: Device) -> Any:
@@ -64,15 +66,19 @@ def load(model: str, model_dir: Path, device: Device) -> Any:
     return pipe.to(device.torch)
 
 
-@torch.no_grad()
-def encode_prompt(pipe: Any, job: RenderJob) -> Conditioning:
-    """The text encoder's view of ``job``'s prompts, as keyword arguments of the pipeline.
+def check(job: RenderJob) -> None:
+    """Returns if the model can render ``job``.
 
     Raises:
-        InvalidSpec: the model cannot render these parameters.
+        InvalidSpec: it cannot, and why.
     """
     if wrong := faults(job):
         raise InvalidSpec("; ".join(wrong))
+
+
+@torch.no_grad()
+def encode_prompt(pipe: Any, job: RenderJob) -> Conditioning:
+    """The text encoder's view of ``job``'s prompts, as keyword arguments of the pipeline."""
     embeds, mask, negative_embeds, negative_mask = pipe.encode_prompt(
         prompt=job.prompt,
         negative_prompt=job.negative_prompt,
@@ -89,7 +95,7 @@ def encode_prompt(pipe: Any, job: RenderJob) -> Conditioning:
 def denoise(
     pipe: Any,
     job: RenderJob,
-    conditioning: Conditioning,
+    begin: State | Conditioning,
     *,
     settle: Callable[[], None],
     on_step: OnStep,
@@ -97,12 +103,15 @@ def denoise(
 ) -> torch.Tensor:
     """The clean latents of ``job``: 1 x 12 x (frames-1)/6+1 x height/8 x width/8.
 
+    From a checkpoint they are, bit for bit, what they would have been without a break, if the
+    fingerprints are equal.
+
     Args:
         pipe: the MochiPipeline.
         job: without faults.
-        conditioning: of encode_prompt.
+        begin: of encode_prompt; or a checkpoint to go on from.
         settle: returns once the device has run what was enqueued.
-        on_step: called with the number of steps finished on the device, and the last one's seconds.
+        on_step: called after every step that is finished on the device.
         stopped: asked after every step.
 
     Raises:
@@ -111,36 +120,75 @@ def denoise(
     """
     if stopped():
         raise Interrupted
-    since = time.monotonic()
-
-    def after_step(pipe: Any, index: int, _t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        nonlocal since
-        settle()
-        now = time.monotonic()
-        on_step(index + 1, now - since)
-        since = now
-        if stopped():
-            # The loop then skips what is left of it. Raising would skip the pipeline's clean-up.
-            pipe._interrupt = True  # noqa: SLF001 (there is no public switch)
-        return tensors
-
-    latents: torch.Tensor = pipe(
-        **conditioning,
-        width=job.width,
-        height=job.height,
-        num_frames=job.num_frames,
-        num_inference_steps=job.num_inference_steps,
-        guidance_scale=job.guidance_scale,
-        # Drawn on the CPU, the same noise on every kind of device.
-        generator=torch.Generator("cpu").manual_seed(job.seed),
-        callback_on_step_end=after_step,
-        output_type="latent",
-    ).frames
+    start, latents, conditioning = _begun(pipe, begin)
+    if latents is None or start < job.num_inference_steps:
+        each = _AfterStep(start, settle, on_step, stopped)
+        latents = _loop(pipe, job, start, conditioning, latents, each)
     if stopped():
         raise Interrupted
     if not bool(torch.isfinite(latents).all()):
         raise BadOutput("the latents are not finite")
     return latents
+
+
+def _begun(pipe: Any, begin: State | Conditioning) -> tuple[int, torch.Tensor | None, Conditioning]:
+    if not isinstance(begin, State):
+        return 0, None, begin
+    device = pipe._execution_device  # noqa: SLF001 (where the pipeline puts its own tensors)
+    texts = {
+        name: None if one is None else one.to(device) for name, one in begin.conditioning.items()
+    }
+    return begin.step, begin.latents.to(device), texts
+
+
+class _AfterStep:
+    """What the pipeline calls at the end of each step."""
+
+    def __init__(
+        self, start: int, settle: Callable[[], None], on_step: OnStep, stopped: Callable[[], bool]
+    ) -> None:
+        self._start, self._settle, self._on_step, self._stopped = start, settle, on_step, stopped
+        self._since = time.monotonic()
+
+    def __call__(self, pipe: Any, index: int, _t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        self._settle()
+        now = time.monotonic()
+        self._on_step(self._start + index + 1, now - self._since, tensors["latents"])
+        self._since = now
+        if self._stopped():
+            # The loop then skips what is left of it. Raising would skip the pipeline's clean-up.
+            pipe._interrupt = True  # noqa: SLF001 (there is no public switch)
+        return tensors
+
+
+def _loop(
+    pipe: Any,
+    job: RenderJob,
+    start: int,
+    conditioning: Conditioning,
+    latents: torch.Tensor | None,
+    each: _AfterStep,
+) -> torch.Tensor:
+    """The pipeline's own loop, over the steps after the first ``start``."""
+    scheduler = pipe.scheduler
+    pipe.scheduler = starting_at(scheduler, start)
+    try:
+        done: torch.Tensor = pipe(
+            **conditioning,
+            latents=latents,
+            width=job.width,
+            height=job.height,
+            num_frames=job.num_frames,
+            num_inference_steps=job.num_inference_steps,
+            guidance_scale=job.guidance_scale,
+            # Drawn on the CPU, the same noise on every kind of device.
+            generator=torch.Generator("cpu").manual_seed(job.seed),
+            callback_on_step_end=each,
+            output_type="latent",
+        ).frames
+    finally:
+        pipe.scheduler = scheduler
+    return done
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """The lines between a renderer and its child: one JSON object a line, bounded in length. Pure.
 
-Down: load, render, cancel. Up: ready, phase, step, alive, rendered, cancelled, failed. ``run``
-numbers the jobs of one renderer, so that a late message cannot touch the next job.
+Down: load, render, checkpoint, cancel. Up: ready, refused, phase, step, alive, checkpointed,
+rendered, cancelled, failed. ``run`` numbers the jobs of one renderer, so that a late message cannot
+touch the next job.
 """
 
 from __future__ import annotations

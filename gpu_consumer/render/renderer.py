@@ -13,19 +13,23 @@ from typing import Final, Self
 
 from gpu_consumer.render.events import (
     Cancelled,
+    Checkpointed,
     Died,
     Failed,
     Ready,
     Rendered,
     RenderEvent,
+    ResumeRefused,
 )
 from gpu_consumer.render.failures import classify_exit
-from gpu_consumer.render.job import RenderJob, unfinished
+from gpu_consumer.render.job import RenderJob, checkpoint_of, unfinished, unfinished_checkpoint
 from gpu_consumer.render.messages import (
     Failure,
     Finished,
     Message,
     Progress,
+    Refused,
+    Saved,
     Stopped,
     read,
 )
@@ -58,6 +62,10 @@ class Renderer:
         self._backoff = BACKOFF
         self._job: RenderJob | None = None
         self._out = Path()
+        self._resume: Path | None = None
+        self._fingerprint = ""
+        #: Checkpoints that are others' now, though their names are like ours.
+        self._given: set[Path] = set()
         self._run = 0
         self._sent = self._cancelling = False
         self._due: list[RenderEvent] = []
@@ -79,19 +87,37 @@ class Renderer:
         if self._child is None and (self._start_at is None or self._clock() >= self._start_at):
             self._spawn()
 
-    def submit(self, job: RenderJob, out: Path) -> None:
+    def submit(self, job: RenderJob, out: Path, resume: Path | None = None) -> None:
         """Renders ``job`` into ``out``, now or as soon as the child is ready.
+
+        Args:
+            job: what to render.
+            out: where to; its checkpoints are written beside it, as ``STEM.STEP.safetensors``.
+            resume: a checkpoint of this job to go on from; it stays the caller's, and must be there
+                until the first Phase. If it does not fit, ResumeRefused says so and the job begins
+                anew.
 
         Raises:
             RuntimeError: another job is in hand.
         """
         if self._job is not None:
             raise RuntimeError("a job is in hand: one at a time")
-        self._job, self._out = job, out
+        self._job, self._out, self._resume = job, out, resume
+        self._given = {path for path in self._given if path.exists()}
+        if resume is not None:
+            self._given.add(resume.absolute())
         self._run += 1
         self._sent = self._cancelling = False
         self.start()
         self._offer()
+
+    def checkpoint(self) -> None:
+        """Asks for a checkpoint after the step under way, as before a hand-over.
+
+        Checkpointed follows, unless no step is left or another write is under way.
+        """
+        if self._sent and self._child is not None:
+            self._child.send(pack("checkpoint", {"run": self._run}))
 
     def cancel(self) -> None:
         """Stops the job in hand within a step; Cancelled follows, or the end that came first."""
@@ -125,9 +151,13 @@ class Renderer:
         """Ends the child at once and forgets its job without an event; ``start`` begins anew."""
         self._drop_child()
         self._start_at = None
+        for event in self._due:
+            if isinstance(event, Checkpointed):
+                event.path.unlink(missing_ok=True)
         self._due.clear()
         if self._job is not None:
             self._discard_files()
+            self._discard_checkpoints()
             self._job = None
 
     def close(self) -> None:
@@ -152,6 +182,8 @@ class Renderer:
             "device": settings.device,
             "slot": settings.slot,
             "work_dir": str(settings.work_dir.absolute()),
+            "checkpoint_every_steps": settings.checkpoint_every_steps,
+            "checkpoint_mtbf": settings.checkpoint_mtbf,
         }
         self._child.send(pack("load", wanted))
 
@@ -159,7 +191,12 @@ class Renderer:
         """Gives a ready child the job that waits for it."""
         if self._child is None or not self._ready or self._job is None or self._sent:
             return
-        fields = {"run": self._run, "job": asdict(self._job), "out": str(self._out.absolute())}
+        fields = {
+            "run": self._run,
+            "job": asdict(self._job),
+            "out": str(self._out.absolute()),
+            "resume": None if self._resume is None else str(self._resume.absolute()),
+        }
         try:
             line = pack("render", fields)
         except ValueError:
@@ -197,6 +234,7 @@ class Renderer:
     def _take(self, message: Message) -> None:
         if isinstance(message, Ready):
             self._ready, self._backoff = True, BACKOFF
+            self._fingerprint = message.fingerprint
             self._due.append(message)
             self._offer()
             return
@@ -205,18 +243,40 @@ class Renderer:
             return
         if message.run > self._run:
             raise ProtocolError("a message about a job of the future")
-        if self._job is None or not self._sent or message.run < self._run:
-            return
+        if self._job is not None and self._sent and message.run == self._run:
+            self._take_of(self._job, message)
+
+    def _take_of(
+        self, job: RenderJob, message: Progress | Saved | Refused | Stopped | Finished | Failure
+    ) -> None:
         if isinstance(message, Progress):
-            event = message.event(self._job.job_id)
+            event = message.event(job.job_id)
             if event is not None:
                 self._due.append(event)
+        elif isinstance(message, Saved):
+            self._due.append(self._saved(job, message))
+        elif isinstance(message, Refused):
+            self._due.append(ResumeRefused(job.job_id, message.reason))
         elif isinstance(message, Stopped):
-            self._end(Cancelled(self._job.job_id))
+            self._end(Cancelled(job.job_id))
         elif isinstance(message, Finished):
-            self._end(self._finish(self._job, message))
+            self._end(self._finish(job, message))
         else:
-            self._fail(self._job, message)
+            self._fail(job, message)
+
+    def _saved(self, job: RenderJob, message: Saved) -> Checkpointed:
+        if not 1 <= message.step <= job.num_inference_steps:
+            raise ProtocolError("a checkpoint of no step")
+        path = checkpoint_of(self._out, message.step)
+        self._given.add(path.absolute())
+        return Checkpointed(
+            job_id=job.job_id,
+            step=message.step,
+            total=job.num_inference_steps,
+            path=path,
+            fingerprint=self._fingerprint,
+            seconds=message.seconds,
+        )
 
     def _finish(self, job: RenderJob, message: Finished) -> RenderEvent:
         if message.frames != job.num_frames:
@@ -229,6 +289,7 @@ class Renderer:
             frames=message.frames,
             fps=job.fps,
             seconds=message.seconds,
+            resumed_from=message.resumed_from,
         )
 
     def _fail(self, job: RenderJob, failure: Failure) -> None:
@@ -272,6 +333,7 @@ class Renderer:
     def _end(self, event: RenderEvent) -> None:
         if not isinstance(event, Rendered):
             self._discard_files()
+        self._discard_checkpoints()
         self._due.append(event)
         self._job, self._sent, self._cancelling = None, False, False
 
@@ -279,3 +341,12 @@ class Renderer:
         if self._sent:
             for path in (self._out, unfinished(self._out)):
                 path.unlink(missing_ok=True)
+
+    def _discard_checkpoints(self) -> None:
+        """Those that the child left behind without a word."""
+        if self._sent and self._job is not None:
+            unfinished_checkpoint(self._out).unlink(missing_ok=True)
+            for step in range(1, self._job.num_inference_steps + 1):
+                path = checkpoint_of(self._out, step)
+                if path.absolute() not in self._given:
+                    path.unlink(missing_ok=True)

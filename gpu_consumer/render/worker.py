@@ -10,9 +10,12 @@ from typing import Any, Final
 
 import torch
 
+from gpu_consumer.render import checkpoint, encode, pipeline
 from gpu_consumer.render import device as devices
-from gpu_consumer.render import encode, pipeline
+from gpu_consumer.render.checkpoint import Conditioning, State
+from gpu_consumer.render.checkpointing import Checkpoints, JobCheckpoints, Plan
 from gpu_consumer.render.failures import EXIT_AFTER_FAILURE, Interrupted, RenderError, classify
+from gpu_consumer.render.fingerprint import fingerprint, folder_of
 from gpu_consumer.render.job import RenderJob
 from gpu_consumer.render.nvml import Utilisation
 from gpu_consumer.render.parent import Parent
@@ -37,6 +40,8 @@ def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
     libraries = {name: version(name) for name in LIBRARIES}
     if torch.version.cuda:
         libraries["cuda"] = torch.version.cuda
+    folder = folder_of(model, Path(wanted["model_dir"]))
+    print_ = fingerprint(model, folder, device, libraries)
     parent.say(
         "ready",
         pid=os.getpid(),
@@ -45,21 +50,34 @@ def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
         dtype=str(device.dtype).removeprefix("torch."),
         model=model,
         libraries=libraries,
+        fingerprint=print_,
     )
-    return Renderings(parent, pipe, device)
+    plan = Plan(wanted["checkpoint_every_steps"], wanted["checkpoint_mtbf"])
+    return Renderings(parent, pipe, device, Checkpoints(plan, print_))
 
 
 class Renderings:
     """Renders jobs with one loaded model."""
 
-    def __init__(self, parent: Parent, pipe: Any, device: devices.Device) -> None:
+    def __init__(
+        self, parent: Parent, pipe: Any, device: devices.Device, checkpoints: Checkpoints
+    ) -> None:
         self._parent, self._pipe, self._device = parent, pipe, device
+        self._checkpoints = checkpoints
         self._utilisation = Utilisation(device.uuid)
 
-    def one(self, run: int, job: RenderJob, out: Path) -> None:
-        """Renders ``job`` into ``out`` and reports it; failures are reported, not raised."""
+    def one(self, run: int, job: RenderJob, out: Path, resume: Path | None = None) -> None:
+        """Renders ``job`` into ``out`` and reports it; failures are reported, not raised.
+
+        Args:
+            run: number of the job.
+            job: what to render.
+            out: where to.
+            resume: a checkpoint to go on from, if it fits.
+        """
         try:
-            self._render(run, job, out)
+            done = self._render(run, job, out, resume)
+            self._parent.say("rendered", run=run, **done)
         except Interrupted:
             self._parent.say("cancelled", run=run)
         except (RenderError, OSError) as error:
@@ -71,13 +89,49 @@ class Renderings:
             # What failed here may have left the device or the heap in any state.
             os._exit(EXIT_AFTER_FAILURE)
 
-    def _render(self, run: int, job: RenderJob, out: Path) -> None:
+    def _render(self, run: int, job: RenderJob, out: Path, resume: Path | None) -> dict[str, Any]:
         parent, started = self._parent, time.monotonic()
 
         def alive() -> None:
             parent.alive(run)
 
-        def on_step(step: int, seconds: float) -> None:
+        def written(step: int, seconds: float) -> None:
+            parent.say("checkpointed", run=run, step=step, seconds=seconds)
+
+        begin = self._begin(run, job, resume)
+        with self._checkpoints.of(job, out, begin, written) as saved:
+            latents = self._denoise(run, job, begin, saved)
+            parent.say("phase", run=run, phase="decoding")
+            video = pipeline.decode(self._pipe, latents, job, alive)
+            self._device.settle()
+            parent.say("phase", run=run, phase="encoding")
+            digest = pipeline.FrameDigest()
+            shown = digest.over(pipeline.frames(video), alive)
+            encode.encode(shown, out, width=job.width, height=job.height, fps=job.fps)
+        return {
+            "frames_sha256": digest.hexdigest(),
+            "frames": digest.count,
+            "seconds": time.monotonic() - started,
+            "resumed_from": begin.step if isinstance(begin, State) else 0,
+        }
+
+    def _begin(self, run: int, job: RenderJob, resume: Path | None) -> State | Conditioning:
+        pipeline.check(job)
+        if resume is not None:
+            expected = checkpoint.layout(self._pipe, job)
+            try:
+                return checkpoint.read(resume, job, expected, self._checkpoints.fingerprint)
+            except checkpoint.CheckpointRefused as refused:
+                self._parent.say("refused", run=run, reason=str(refused))
+        self._parent.say("phase", run=run, phase="encoding_prompt")
+        return pipeline.encode_prompt(self._pipe, job)
+
+    def _denoise(
+        self, run: int, job: RenderJob, begin: State | Conditioning, saved: JobCheckpoints
+    ) -> torch.Tensor:
+        parent = self._parent
+
+        def on_step(step: int, seconds: float, latents: torch.Tensor) -> None:
             parent.say(
                 "step",
                 run=run,
@@ -86,32 +140,16 @@ class Renderings:
                 seconds=seconds,
                 utilisation=self._utilisation.read(),
             )
+            saved.offer(step, latents, wanted=parent.checkpoint_wanted(run))
 
-        parent.say("phase", run=run, phase="encoding_prompt")
-        conditioning = pipeline.encode_prompt(self._pipe, job)
         parent.say("phase", run=run, phase="denoising")
-        latents = pipeline.denoise(
+        return pipeline.denoise(
             self._pipe,
             job,
-            conditioning,
+            begin,
             settle=self._device.settle,
             on_step=on_step,
             stopped=lambda: parent.cancelled(run),
-        )
-        parent.say("phase", run=run, phase="decoding")
-        video = pipeline.decode(self._pipe, latents, job, alive)
-        self._device.settle()
-        parent.say("phase", run=run, phase="encoding")
-        digest = pipeline.FrameDigest()
-        shown = digest.over(pipeline.frames(video), alive)
-        encode.encode(shown, out, width=job.width, height=job.height, fps=job.fps)
-        seconds = time.monotonic() - started
-        parent.say(
-            "rendered",
-            run=run,
-            frames_sha256=digest.hexdigest(),
-            frames=digest.count,
-            seconds=seconds,
         )
 
 

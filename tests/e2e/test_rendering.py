@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import av
+from minio import Minio
 
 from infra.stack import Stack
 from tests.support.api import Api, fresh_id
@@ -74,6 +75,20 @@ def test_the_frames_are_those_of_a_direct_pipeline_call(stack: Stack, api: Api) 
         check=True,
     )
     assert artifact.frames_sha256 == direct.stdout.split()[-1]
+
+
+def test_a_manifest_beside_the_video_says_how_to_render_it_again(stack: Stack, api: Api) -> None:
+    job_id = api.submit(prompt="a kite", seed=11)
+    api.await_status(job_id, "completed")
+    artifact = events_of(stack.info, job_id)[-1].artifact
+    assert artifact is not None
+    s3 = stack.info.s3
+    store = Minio(s3.endpoint.removeprefix("http://"), s3.access_key, s3.secret_key, secure=False)
+    with store.get_object(s3.bucket, artifact.key.replace(".mp4", ".manifest.json")) as answer:
+        manifest = json.loads(answer.read())
+    assert manifest["spec"]["seed"] == 11
+    assert manifest["frames_sha256"] == artifact.frames_sha256
+    assert manifest["libraries"]["diffusers"]
 
 
 def test_the_same_key_or_id_is_the_same_job(stack: Stack, api: Api) -> None:

@@ -69,7 +69,7 @@ def test_frames_of_a_large_clip_equal_a_direct_call_with_tiling(
         job,
         pipeline.encode_prompt(direct, job),
         settle=lambda: None,
-        on_step=lambda _step, _seconds: None,
+        on_step=lambda _step, _seconds, _latents: None,
         stopped=lambda: False,
     )
     video = pipeline.decode(direct, latents, job, count)
@@ -95,7 +95,7 @@ def test_latents_that_are_no_picture_are_refused(direct: Any) -> None:
             unhealthy,
             conditioning,
             settle=lambda: None,
-            on_step=lambda _step, _seconds: None,
+            on_step=lambda _step, _seconds, _latents: None,
             stopped=lambda: False,
         )
 

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from gpu_consumer.render.events import Phase, Step
-from gpu_consumer.render.messages import Failure, Finished, Progress, Stopped, read
+from gpu_consumer.render.messages import (
+    Failure,
+    Finished,
+    Progress,
+    Refused,
+    Saved,
+    Stopped,
+    read,
+)
 from gpu_consumer.render.protocol import MAX_LINE, LineReader, ProtocolError, pack
 
 
@@ -64,8 +72,16 @@ def test_each_message_becomes_its_event() -> None:
     assert _progress("phase", {"run": 2, "phase": "encoding"}) == Phase("j", "encoding")
     assert _progress("alive", {"run": 2}) is None
     assert _read("cancelled", {"run": 2}) == Stopped(2)
-    done: dict[str, object] = {"run": 2, "frames_sha256": "ab", "frames": 7, "seconds": 1.5}
-    assert _read("rendered", done) == Finished(2, "ab", 7, 1.5)
+    done: dict[str, object] = {
+        "run": 2,
+        "frames_sha256": "ab",
+        "frames": 7,
+        "seconds": 1.5,
+        "resumed_from": 3,
+    }
+    assert _read("rendered", done) == Finished(2, "ab", 7, 1.5, 3)
+    assert _read("checkpointed", {"run": 2, "step": 3, "seconds": 0.5}) == Saved(2, 3, 0.5)
+    assert _read("refused", {"run": 2, "reason": "why"}) == Refused(2, "why")
     failed: dict[str, object] = {
         "run": 2,
         "code": "out_of_memory",
@@ -88,6 +104,10 @@ def test_each_message_becomes_its_event() -> None:
         ("step", {"run": 1, "step": 1, "total": 4, "seconds": float("nan")}),
         ("step", {"run": 1, "step": 1, "total": 4, "seconds": 1, "utilisation": "all"}),
         ("rendered", {"run": 1, "frames_sha256": "x" * 65, "frames": 7, "seconds": 1}),
+        ("rendered", {"run": 1, "frames_sha256": "x", "frames": 7, "seconds": 1}),
+        ("checkpointed", {"run": 1, "step": -1, "seconds": 1}),
+        ("checkpointed", {"run": 1, "step": 1, "seconds": -1}),
+        ("refused", {"run": 1, "reason": "x" * 5000}),
         ("failed", {"run": 1, "code": "bored", "detail": ""}),
         ("failed", {"run": 1, "code": "bad_output", "detail": "x" * 5000}),
         ("ready", {"pid": 1, "device": "cpu", "device_name": "cpu", "dtype": "f", "model": "m"}),
