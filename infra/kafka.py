@@ -75,7 +75,9 @@ def committed_consumer(settings: Settings, group: str, **extra: Any) -> Consumer
     )
 
 
-def committed_offset(consumer: Consumer, topic: str, partition: int) -> TopicPartition | None:
+def committed_offset(
+    consumer: Consumer, topic: str, partition: int, timeout: float = 15.0
+) -> TopicPartition | None:
     """What the group last committed for a partition, with its metadata; None: nothing yet.
 
     Open transactions are waited for: the answer is stable.
@@ -83,7 +85,7 @@ def committed_offset(consumer: Consumer, topic: str, partition: int) -> TopicPar
     Raises:
         KafkaException: not answered within the deadline.
     """
-    found = consumer.committed([TopicPartition(topic, partition)], timeout=15.0)[0]
+    found = consumer.committed([TopicPartition(topic, partition)], timeout=timeout)[0]
     if found.error is not None:
         raise KafkaException(found.error)
     return found if found.offset >= 0 else None

@@ -48,8 +48,11 @@ class SlotMark:
         """
         if committed is None:
             return cls(0, "", 0)
-        fields = json.loads(committed.metadata or "")
-        return cls(int(fields["n"]), str(fields["holder"]), int(fields["seq"]))
+        try:
+            fields = json.loads(committed.metadata or "")
+            return cls(int(fields["n"]), str(fields["holder"]), int(fields["seq"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no slot's mark: {error}") from error
 
     def position(self, topic: str, slot: int, offset: int) -> TopicPartition:
         """The offset to commit, with this mark as its metadata."""

@@ -26,6 +26,8 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import start_http_server
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 
 from infra.settings import Settings
 
@@ -71,7 +73,8 @@ def _start_logs(service: str, level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Without locals: a prompt is one somewhere on every stack.
+            ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             _mask,
             structlog.processors.JSONRenderer(sort_keys=True),
         ],

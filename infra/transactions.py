@@ -52,7 +52,16 @@ class Transactions:
 
     @property
     def usable(self) -> bool:
-        """False before :meth:`renew` and after anything that could leave a late EndTxn behind."""
+        """False before :meth:`renew` and after anything that could leave a late EndTxn behind.
+
+        A connection lost between transactions counts: librdkafka logs the same error of a
+        connection once in 30 s, so the next loss could go unheard.
+        """
+        if self._producer is not None:
+            self._producer.poll(0)
+            if self._ear.heard:
+                log().warning("transaction.disconnect_heard", transactional_id=self._id)
+                self.discard()
         return self._producer is not None
 
     def renew(self) -> None:
@@ -70,6 +79,8 @@ class Transactions:
             "partitioner": PARTITIONER,
             "message.max.bytes": 3 * 1024 * 1024,
             "log.connection.close": True,
+            # A re-bootstrap forgets the coordinator, and the next transaction hangs for ever.
+            "metadata.recovery.strategy": "none",
         }
         producer = Producer(config, logger=self._ear.logger)
         with _watchdog(self._timeout * 3, "init_transactions"):
@@ -100,18 +111,12 @@ class Transactions:
         producer = self._producer
         if producer is None:
             raise TransactionError("renew() first")
-        producer.poll(0)
-        self._ear.heard = False
         with _watchdog(self._timeout * 3, "transaction"):
             try:
                 self._run(producer, records, offset, consumer)
             except KafkaException as error:
                 self.discard()
                 raise _told(error) from error
-            producer.poll(0)
-        if self._ear.heard:
-            log().warning("transaction.disconnect_heard", transactional_id=self._id)
-            self.discard()
 
     def _run(
         self,

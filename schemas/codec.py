@@ -13,6 +13,7 @@ import json
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -97,14 +98,27 @@ class Codec:
             RegistryUnavailable: the first use of a topic needs the registry.
         """
         name = type(record).__name__
+        buffer = io.BytesIO()
+        buffer.write(struct.pack(">bI", _CONFLUENT, self._id(topic, name)))
+        schemaless_writer(buffer, shipped(name).parsed, record.model_dump())
+        return buffer.getvalue()
+
+    def warm(self, topics: Mapping[str, str]) -> None:
+        """Look up what :meth:`encode` needs for these topics (to record names) now.
+
+        Raises:
+            RegistryUnavailable: the registry does not answer.
+        """
+        for topic, name in topics.items():
+            self._id(topic, name)
+
+    def _id(self, topic: str, name: str) -> int:
         schema_id = self._ids.get((topic, name))
         if schema_id is None:
             schema_id = self._registry.id_of(f"{topic}-value", shipped(name).text)
             self._ids[topic, name] = schema_id
-        buffer = io.BytesIO()
-        buffer.write(struct.pack(">bI", _CONFLUENT, schema_id))
-        schemaless_writer(buffer, shipped(name).parsed, record.model_dump())
-        return buffer.getvalue()
+            self._writers[schema_id] = shipped(name).fingerprint
+        return schema_id
 
     def needs_registry(self, data: bytes | None) -> bool:
         """Whether :meth:`decode` of ``data`` would have to call the registry (and so block)."""

@@ -222,6 +222,7 @@ class SlotState(Record):
     accept_through: int
     job_id: str | None = None
     last_beat: datetime
+    openings: int
 
 
 class EndedJob(Record):

@@ -87,6 +87,28 @@ class Topics:
         """A consumer group of this service."""
         return f"{self.prefix}{name}"
 
+    def records_of_scheduler(self, pool: str) -> dict[str, str]:
+        """The topics that a pool's scheduler writes or reads, each with the name of its record."""
+        return {
+            self.inbox(pool): "PoolFact",
+            self.state(pool): "PoolState",
+            self.assignments(pool): "Assignment",
+            self.outlook(pool): "PoolOutlook",
+            self.events: "JobEvent",
+            self.completed: "JobEvent",
+            self.dlq: "DeadLetter",
+        }
+
+    def records_of_slot(self, pool: str) -> dict[str, str]:
+        """The topics that a slot writes or reads, each with the name of its record."""
+        return {
+            self.inbox(pool): "PoolFact",
+            self.assignments(pool): "Assignment",
+            self.events: "JobEvent",
+            self.completed: "JobEvent",
+            self.progress: "JobProgress",
+        }
+
     def declared(self, pools: tuple[str, ...], slots: int) -> Iterator[Topic]:
         """Every topic, with what it is created with.
 

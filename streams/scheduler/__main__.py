@@ -72,6 +72,7 @@ class Scheduler:
             KafkaException: Kafka failed.
             CodecError: the inbox holds a record that cannot be read; nothing is skipped.
         """
+        self._codec.warm(self._topics.records_of_scheduler(self._config.pool))
         self._consumer.subscribe(
             [self._inbox],
             on_assign=self._on_assign,
@@ -102,8 +103,8 @@ class Scheduler:
         metrics.RESTORES.inc()
         log().info("scheduler.assigned", offset=state.cursor.offset, jobs=len(state.jobs))
 
-    def _overtaken(self, _: Consumer, __: list[TopicPartition]) -> None:
-        if not self._stopping:
+    def _overtaken(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions and not self._stopping:
             raise OvertakenError("the inbox was given to another scheduler")
 
     def _poll(self) -> list[Message]:
@@ -130,6 +131,8 @@ class Scheduler:
         fold = self._fold
         if fold is None:
             raise OvertakenError("records without an assignment")
+        if not self._transactions.usable:
+            self._renew(fold.state.cursor.offset)
         crash_point("scheduler_after_read")
         records: list[Outgoing] = []
         fences: dict[int, Fence] = {}
@@ -148,15 +151,13 @@ class Scheduler:
         self._transactions.commit(records, position, self._consumer)
         crash_point("scheduler_after_commit")
         metrics.BATCH_SECONDS.observe(time.monotonic() - began)
-        if not self._transactions.usable:
-            self._renew(fold.state.cursor.offset)
         for command in fences.values():
             self._fence(command)
 
     def _renew(self, expected: int) -> None:
         self._transactions.renew()
         committed = committed_offset(self._consumer, self._inbox, 0)
-        if committed is None or committed.offset != expected:
+        if (committed.offset if committed else 0) != expected:
             raise OvertakenError(f"committed offset is {committed}, expected {expected}")
 
     def _fence(self, command: Fence) -> None:
@@ -167,8 +168,14 @@ class Scheduler:
         metrics.FENCES.inc()
         try:
             fence(self._config, self._codec, command)
-        except (TransactionError, KafkaException, AssignmentNotFoundError) as error:
-            log().warning("slot.fence_failed", slot=command.slot, error=str(error))
+        except (
+            TransactionError,
+            KafkaException,
+            AssignmentNotFoundError,
+            CodecError,
+            ValueError,  # a mark that is not ours: one bad slot must not end the pool
+        ) as error:
+            log().error("slot.fence_failed", slot=command.slot, error=str(error))
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ Everything that the slot committed lies in the inbox before SlotFenced; nothing 
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -19,7 +20,8 @@ from schemas.records import Assignment, PoolFact, SlotFenced
 from schemas.topics import Topics
 from streams.scheduler.commands import Fence
 
-_POLLS: Final = 100
+#: Seconds; the scheduler folds nothing meanwhile, and tries again with the next Tick.
+_PATIENCE: Final = 10.0
 
 
 class AssignmentNotFoundError(Exception):
@@ -69,7 +71,8 @@ def _past(consumer: Consumer, codec: Codec, start: TopicPartition, command: Fenc
     its successor sent.
     """
     consumer.assign([start])
-    for _ in range(_POLLS):
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
         message = consumer.poll(0.5)
         if message is None:
             continue

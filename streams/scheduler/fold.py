@@ -39,6 +39,8 @@ from streams.scheduler.state import State
 
 #: A slot whose last assignment number is not known yet; its first SlotFree tells.
 UNKNOWN_N: Final = -1
+#: Openings of a slot with the same order in hand, after which the order is taken back.
+MAX_OPENINGS: Final = 5
 
 
 class UnknownFactError(Exception):
@@ -155,12 +157,9 @@ class Fold:
         )
         self.state.put_job(waiting)
         self._emit(waiting, "Admitted")
-        cancel = self.state.early_cancels.get(job.job_id)
-        if cancel is not None:
-            self.state.drop_early_cancel(job.job_id)
-            if cancel.tenant_id == job.tenant_id:
-                self._finish(job, "Cancelled", reason("cancelled_by_owner"))
-                return
+        if self.state.take_early_cancel(job.job_id, job.tenant_id):
+            self._finish(job, "Cancelled", reason("cancelled_by_owner"))
+            return
         if job.expires_at is not None and job.expires_at <= now:
             self._finish(job, "Expired", reason("expired"))
 
@@ -210,6 +209,11 @@ class Fold:
     # Slots
 
     def _slot_opened(self, opened: SlotOpened) -> None:
+        """Whoever held the slot is fenced by the opening itself.
+
+        A slot that opens again and again with the same order in hand is not coming through with
+        it: the slot is fenced to take the order back.
+        """
         known = self.state.slots.get(opened.slot) or SlotState(
             slot=opened.slot,
             incarnation=opened.incarnation,
@@ -217,10 +221,15 @@ class Fold:
             last_n=UNKNOWN_N,
             accept_through=UNKNOWN_N,
             last_beat=self.state.now,
+            openings=0,
         )
-        update: dict[str, object] = {"incarnation": opened.incarnation, "last_beat": self.state.now}
-        if known.phase == "closed":
-            update["phase"] = "open"
+        openings = 0 if known.job_id is None else known.openings + 1
+        update = {
+            "incarnation": opened.incarnation,
+            "last_beat": self.state.now,
+            "phase": "open" if openings < MAX_OPENINGS else "fencing",
+            "openings": openings,
+        }
         self.state.put_slot(known.model_copy(update=update))
 
     def _slot_free(self, free: SlotFree) -> None:
@@ -256,7 +265,7 @@ class Fold:
         slot = self._alive(ended.slot, ended.incarnation)
         if slot is None or slot.last_n != ended.n or slot.job_id != ended.job_id:
             return
-        update = {"job_id": None, "last_beat": self.state.now}
+        update = {"job_id": None, "last_beat": self.state.now, "openings": 0}
         self.state.put_slot(slot.model_copy(update=update))
         job = self.state.jobs.get(ended.job_id)
         if job is None or job.attempt != ended.attempt:
@@ -273,10 +282,17 @@ class Fold:
 
     def _slot_fenced(self, fenced: SlotFenced) -> None:
         slot = self.state.slots.get(fenced.slot)
-        if slot is None or slot.phase == "closed" or slot.last_n > fenced.through:
+        if slot is None or slot.phase == "closed" or slot.incarnation != fenced.incarnation:
+            return  # what became of the order, the slot's next SlotFree tells
+        if slot.last_n > fenced.through:
             return  # what was sent since then lies beyond the fence and is not touched by it
         lost = slot.job_id
-        update = {"phase": "closed", "job_id": None, "accept_through": slot.last_n}
+        update = {
+            "phase": "closed",
+            "job_id": None,
+            "accept_through": slot.last_n,
+            "openings": 0,
+        }
         self.state.put_slot(slot.model_copy(update=update))
         job = self.state.jobs.get(lost) if lost is not None else None
         if job is not None:

@@ -41,8 +41,6 @@ def restore(settings: Settings, codec: Codec, committed: int | None) -> State:
         KafkaException: Kafka does not answer.
     """
     state = new_state()
-    if committed is None:
-        return state
     topics = Topics(settings.topic_prefix)
     topic = topics.state(settings.pool)
     began, entries, at_end = time.monotonic(), 0, False
@@ -51,7 +49,9 @@ def restore(settings: Settings, codec: Codec, committed: int | None) -> State:
     )
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
-        while not (at_end and state.cursor.offset == committed):
+        while not (at_end and state.cursor.offset == (committed or 0)):
+            if at_end and committed is None:
+                raise StateLostError(f"cursor {state.cursor.offset}, and no committed offset")
             message = consumer.poll(0.5)
             if time.monotonic() - began > _DEADLINE:
                 raise StateLostError(f"cursor {state.cursor.offset}, committed {committed}")

@@ -27,7 +27,7 @@ class State:
         jobs: Waiting and running jobs, by id.
         slots: Known slots, by number.
         ended: Ended jobs of the dedupe window, by id, oldest first.
-        early_cancels: Cancels for jobs not seen yet, by id, oldest first.
+        early_cancels: Cancels for jobs not seen yet, by id and tenant, oldest first.
         tenants: Limits that differ from the default, by tenant.
         policy: Index over the waiting jobs.
     """
@@ -79,15 +79,22 @@ class State:
         self._dirty[f"slot:{slot.slot}"] = PoolState(kind="slot", slot=slot)
 
     def put_early_cancel(self, cancel: EarlyCancel) -> None:
-        """Remember a cancel for a job not seen yet."""
-        self.early_cancels[cancel.job_id] = cancel
-        key = f"early_cancel:{cancel.job_id}"
-        self._dirty[key] = PoolState(kind="early_cancel", early_cancel=cancel)
+        """Remember a cancel for a job not seen yet; other tenants' wishes do not replace it."""
+        key = f"{cancel.job_id}/{cancel.tenant_id}"
+        self.early_cancels[key] = cancel
+        self._dirty[f"early_cancel:{key}"] = PoolState(kind="early_cancel", early_cancel=cancel)
 
-    def drop_early_cancel(self, job_id: str) -> None:
-        """The cancel was used or is too old."""
-        del self.early_cancels[job_id]
-        self._dirty[f"early_cancel:{job_id}"] = None
+    def take_early_cancel(self, job_id: str, tenant_id: str) -> bool:
+        """Whether the job's own tenant has asked to cancel it; the wish is used up."""
+        key = f"{job_id}/{tenant_id}"
+        if key not in self.early_cancels:
+            return False
+        self._drop_early_cancel(key)
+        return True
+
+    def _drop_early_cancel(self, key: str) -> None:
+        del self.early_cancels[key]
+        self._dirty[f"early_cancel:{key}"] = None
 
     def put_tenant(self, tenant: Tenant) -> None:
         """Store a tenant's limits."""
@@ -102,10 +109,10 @@ class State:
                 break
             del self.ended[oldest.job_id]
             self._dirty[f"ended:{oldest.job_id}"] = None
-        for cancel in list(self.early_cancels.values()):
+        for key, cancel in list(self.early_cancels.items()):
             if cancel.asked_at >= before:
                 break
-            self.drop_early_cancel(cancel.job_id)
+            self._drop_early_cancel(key)
 
     def changes(self) -> Iterator[tuple[str, PoolState | None]]:
         """What changed since the last call, by key, the cursor last; None is a tombstone."""

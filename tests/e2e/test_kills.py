@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from infra.kafka import committed_consumer, committed_offset
+from infra.slots import SlotMark, slot_group
 from infra.stack import Stack
+from schemas.codec import codec
+from schemas.topics import Topics
+from streams.scheduler.commands import Fence
+from streams.scheduler.fencing import fence
 from tests.support.api import Api
-from tests.support.feeds import completions, events_of
+from tests.support.feeds import completions, events_of, settings_of
 from tests.support.wait import until
 
 LONG = {"width": 160, "height": 96, "num_frames": 31, "num_inference_steps": 60}
@@ -102,6 +108,24 @@ def test_a_frozen_consumer_that_wakes_up_cannot_complete_its_job(stack: Stack, a
     stack.wait_for_restart(victim, pid)
     assert completions(stack.info)[job_id] == 1
     assert events_of(stack.info, job_id)[-1].kind == "Completed"
+
+
+def test_a_slot_fenced_while_it_renders_stops_within_seconds(stack: Stack, api: Api) -> None:
+    job_id = api.submit(width=256, height=256, num_frames=61, num_inference_steps=256)
+    api.await_status(job_id, "processing")
+    victim = slot_at_work(stack, job_id)
+    pid, slot = stack.process(victim).pid, int(victim.removeprefix("gpu-"))
+    settings = settings_of(stack.info)
+    consumer = committed_consumer(settings, slot_group(settings))
+    mark = SlotMark.read(committed_offset(consumer, Topics().assignments(settings.pool), slot))
+    consumer.close()
+    fence(settings, codec(settings.registry), Fence(slot, "fenced by a test", mark.n + 1))
+    stack.wait_for_restart(victim, pid, timeout=10)
+    assert "held by fenced" in stack.log_tail(victim)
+    until(lambda: [e.attempt for e in events_of(stack.info, job_id)][-1] == 2, 30)
+    assert api.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 202
+    api.await_status(job_id, "cancelled", seconds=30)
+    assert completions(stack.info)[job_id] == 1
 
 
 @pytest.mark.parametrize("part", ["scheduler", "admission", "worker", "api"])

@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,7 +36,9 @@ class KafkaProxy:
         self.address = f"127.0.0.1:{self.port}"
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._kept: list[tuple[socket.socket, bytes]] = []
+        self._kept: list[tuple[socket.socket, bytes, threading.Event]] = []
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def drop(self) -> None:
         """Break every connection."""
@@ -48,14 +49,12 @@ class KafkaProxy:
                 _shut(end)
 
     def deliver(self) -> None:
-        """Hand the requests that were kept back to the broker, each over its old connection."""
+        """Hand the requests that were kept back to the broker, and wait until it has answered."""
         with self._lock:
             kept, self._kept = self._kept, []
-        for broker, frame in kept:
+        for broker, frame, answered in kept:
             broker.sendall(frame)
-            with suppress(OSError):
-                _frame(broker)
-            broker.close()
+            assert answered.wait(10), "the broker does not answer"
 
     def serve(self) -> None:
         while True:
@@ -66,31 +65,55 @@ class KafkaProxy:
             broker = socket.create_connection(("127.0.0.1", self.upstream))
             with self._lock:
                 self._pairs.add((client, broker))
-            waiting: set[bytes] = set()
+            self._sockets += [client, broker]
+            waiting: dict[bytes, threading.Event] = {}
             for work in (self._requests, self._answers):
-                threading.Thread(target=work, args=(client, broker, waiting), daemon=True).start()
+                thread = threading.Thread(target=work, args=(client, broker, waiting), daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
-    def _requests(self, client: socket.socket, broker: socket.socket, waiting: set[bytes]) -> None:
+    def close(self) -> None:
+        """Break every connection and let go of all sockets."""
+        for end in self._sockets:
+            _shut(end)
+        for thread in self._threads:
+            thread.join(5)
+        for end in self._sockets:
+            end.close()
+
+    def _requests(
+        self,
+        client: socket.socket,
+        broker: socket.socket,
+        waiting: dict[bytes, threading.Event],
+    ) -> None:
         with suppress(OSError):
             while frame := _frame(client):
                 key = int.from_bytes(frame[4:6])
                 if self._takes(self.keep, key):
+                    waiting[frame[8:12]] = threading.Event()
                     with self._lock:
-                        self._kept.append((broker, frame))
+                        self._kept.append((broker, frame, waiting[frame[8:12]]))
                         self._pairs.discard((client, broker))
                     _shut(client)
                     return
                 if self._takes(self.lose, key):
-                    waiting.add(frame[8:12])
+                    waiting[frame[8:12]] = threading.Event()
                 broker.sendall(frame)
         _shut(broker)
 
-    def _answers(self, client: socket.socket, broker: socket.socket, waiting: set[bytes]) -> None:
+    def _answers(
+        self,
+        client: socket.socket,
+        broker: socket.socket,
+        waiting: dict[bytes, threading.Event],
+    ) -> None:
         ours = _HOST + struct.pack(">i", self.port)
         theirs = _HOST + struct.pack(">i", self.upstream)
         with suppress(OSError):
-            while (client, broker) in self._pairs and (frame := _frame(broker)):
+            while frame := _frame(broker):
                 if frame[4:8] in waiting:
+                    waiting[frame[4:8]].set()
                     break
                 client.sendall(frame.replace(theirs, ours))
         _shut(client)
@@ -135,6 +158,6 @@ def kafka_proxy(servers: str) -> Iterator[KafkaProxy]:
         yield proxy
     finally:
         _shut(server)
-        server.close()
-        proxy.drop()
         thread.join(5)
+        server.close()
+        proxy.close()

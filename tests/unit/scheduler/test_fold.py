@@ -258,6 +258,50 @@ def test_a_slot_that_reopens_keeps_the_job_it_has_not_ended() -> None:
     assert pool.state.ended[job_id(1)].kind == "Completed"
 
 
+def test_an_opening_is_a_fence_so_the_newcomer_is_not_fenced_again() -> None:
+    pool = Pool()
+    pool.open(0)
+    pool.admit(a_job(1))
+    pool.wait(11)
+    assert pool.state.slots[0].phase == "fencing"
+    pool.open(0, "i2", done=0)
+    assert pool.state.slots[0].phase == "open"
+    assert not [c for c in pool.wait(3, 0) if isinstance(c, Fence)]
+
+
+def test_a_late_fence_of_the_old_holder_does_not_close_the_newcomer() -> None:
+    pool = Pool()
+    pool.open(0)
+    pool.admit(a_job(1))
+    pool.wait(11)
+    pool.open(0, "i2", done=0)
+    assert kinds(pool.fenced(0, 1, "i1")) == []
+    assert pool.state.slots[0].phase == "open"
+    # The fence moved the offset past the order, so the slot comes back without it.
+    assert kinds(pool.open(0, "i3", done=1))[0] == "Retrying"
+
+
+def test_a_slot_that_never_comes_through_with_its_order_loses_it() -> None:
+    pool = Pool()
+    pool.open(0)
+    pool.admit(a_job(1))
+    fences: list[Command] = []
+    for life in range(2, 8):
+        pool.open(0, f"i{life}", done=0)
+        fences = [c for c in pool.tick() if isinstance(c, Fence)]
+        if fences:
+            break
+    assert fences == [Fence(0, f"i{life}", 1)]
+    assert kinds(pool.fenced(0, 1, f"i{life}")) == ["Retrying"]
+
+
+def test_a_cancel_of_another_tenant_does_not_replace_the_owners() -> None:
+    pool = Pool()
+    pool.cancel(1)
+    pool.cancel(1, tenant="mallory")
+    assert kinds(pool.admit(a_job(1))) == ["Admitted", "Cancelled"]
+
+
 def test_a_slot_that_is_done_with_a_job_that_never_ended_gives_it_back() -> None:
     pool = Pool()
     pool.open(0)

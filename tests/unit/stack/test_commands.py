@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.cli import app
+from ingest.cli import app
 
 
 def ttv(*arguments: str) -> Result:

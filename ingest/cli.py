@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from infra.stack import commands
+from infra.stack import commands as stack_commands
 from ingest import commands as client_commands
 
 app = typer.Typer(
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands.register(app)
+stack_commands.register(app)
 client_commands.register(app)
 
 

@@ -1,0 +1,3 @@
+from tests.integration.scheduler.conftest import pool
+
+__all__ = ["pool"]
