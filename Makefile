@@ -3,10 +3,10 @@ PYTHON ?= python3
 SETUP := $(PYTHON) -m infra.setup
 BIN := .venv/bin
 CARGO := $(BIN)/python -m infra.setup cargo
-TESTS ?= $(wildcard tests/unit tests/property tests/integration tests/e2e tests/chaos)
+TESTS ?= tests/unit tests/property tests/integration tests/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-nightly check format up down lock clean
+.PHONY: help setup demo test test-nightly chaos bench check format up down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,15 @@ test: setup ## the whole suite that fits in 15 minutes
 	$(CARGO) test --release --locked --workspace --quiet
 	$(BIN)/pytest $(TESTS)
 
-test-nightly: setup ## chaos, load, soak and stress
-	$(BIN)/pytest $(wildcard tests/chaos tests/load tests/bench) --timeout 2400
+SEED ?= 1
+test-nightly: setup chaos bench ## what takes longer: a storm of faults, many more random cases, the benches
+	PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace --quiet
+
+chaos: setup ## a seeded storm: parts killed and frozen while jobs flow in (SEED=N)
+	$(BIN)/python -m tests.chaos.storm --seed $(SEED)
+
+bench: setup ## the transactional loop beside a bare one
+	$(BIN)/python -m tests.bench.transactions
 
 check: setup ## linters and types
 	$(BIN)/ruff check .
