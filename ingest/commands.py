@@ -8,8 +8,6 @@ answers at once.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from infra.stack.layout import DEFAULT_DATA
+from infra.terminal import fail, print_json
 
 if TYPE_CHECKING:
     from ingest.client import Client
@@ -126,7 +125,7 @@ def list_jobs(
     with _client(data, as_json) as client:
         page = client.call("GET", "/v1/jobs", params=params)
     if as_json:
-        _print_json(page)
+        print_json(page)
         return
     table = Table(_id_column(), "status", "size", "created", "prompt", box=None, pad_edge=False)
     for job in page["data"]:
@@ -170,7 +169,7 @@ def download(
             for done, total in client.download(job_id, path):
                 bar.update(task, completed=done, total=total)
         except OSError as error:
-            _fail(f"{path}: {error.strerror}", as_json)
+            fail(f"{path}: {error.strerror}", as_json)
     _show({"id": job_id, "path": str(path), "size": path.stat().st_size}, as_json, str(path))
 
 
@@ -217,7 +216,7 @@ def webhooks_list(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     with _client(data, as_json) as client:
         found = client.call("GET", "/v1/webhooks")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = Table(_id_column(), "url", "events", "state", box=None, pad_edge=False)
     for item in found["data"]:
@@ -251,13 +250,13 @@ def _client(data: Path, as_json: bool) -> Iterator[Client]:
             yield client
     except Refused as error:
         if as_json:
-            _print_json({"error": str(error), "problem": error.problem})
+            print_json({"error": str(error), "problem": error.problem})
             raise typer.Exit(1) from None
-        _fail(str(error), as_json)
+        fail(str(error), as_json)
     except ApiError as error:
-        _fail(str(error), as_json)
+        fail(str(error), as_json)
     except KeyboardInterrupt:
-        _fail("stopped", as_json, code=130)
+        fail("stopped", as_json, code=130)
 
 
 def _followed(client: Client, job_id: str, as_json: bool) -> dict[str, Any]:
@@ -309,18 +308,6 @@ def _plain(text: str) -> str:
 
 def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
-        _print_json(value)
+        print_json(value)
     else:
         _out.print(text, markup=False)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _fail(message: str, as_json: bool, code: int = 1) -> NoReturn:
-    if as_json:
-        _print_json({"error": message})
-    else:
-        print(f"ttv: {message}", file=sys.stderr)
-    raise typer.Exit(code)

@@ -6,19 +6,18 @@ What a command needs is imported when it runs, so that ``ttv --help`` answers at
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from infra.stack.layout import DEFAULT_DATA, Layout
+from infra.terminal import fail, print_json
 
 if TYPE_CHECKING:
     from infra.stack.info import StackInfo
@@ -74,7 +73,7 @@ def up(
     from infra.stack.servers import ServerError
 
     if only not in (None, "infra"):
-        _fail("--only knows 'infra' alone", as_json)
+        fail("--only knows 'infra' alone", as_json)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
 
@@ -91,11 +90,11 @@ def up(
             progress=progress,
         )
     except AlreadyRunningError as error:
-        _fail(str(error), as_json, code=3)
+        fail(str(error), as_json, code=3)
     except (StackError, ServerError, OSError) as error:
-        _fail(str(error), as_json)
+        fail(str(error), as_json)
     except KeyboardInterrupt:
-        _fail("stopped", as_json, code=130)
+        fail("stopped", as_json, code=130)
     _print_info(stack.info, as_json)
     if not detach:
         _stay(stack, as_json)
@@ -129,10 +128,10 @@ def down(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     stack = Stack(data)
     if not stack.is_running():
-        _fail(f"no stack is running in {stack.layout.data}", as_json, code=3)
+        fail(f"no stack is running in {stack.layout.data}", as_json, code=3)
     stack.stop()
     if as_json:
-        _print_json({"stopped": str(stack.layout.data)})
+        print_json({"stopped": str(stack.layout.data)})
     else:
         _out.print(f"stopped; its data stays in {stack.layout.data}")
 
@@ -152,11 +151,11 @@ def status(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     running = stack.is_running()
     if not running:
         if as_json:
-            _print_json({"running": False, "data": str(stack.layout.data)})
+            print_json({"running": False, "data": str(stack.layout.data)})
             raise typer.Exit(3)
-        _fail(f"no stack is running in {stack.layout.data}: start one with 'ttv up'", as_json, 3)
+        fail(f"no stack is running in {stack.layout.data}: start one with 'ttv up'", as_json, 3)
     if as_json:
-        _print_json({"running": True, **dataclasses.asdict(_masked(stack.info))})
+        print_json({"running": True, **dataclasses.asdict(_masked(stack.info))})
         return
     _print_info(stack.info, as_json=False)
     table = Table("process", "state", "pid", box=None)
@@ -178,7 +177,7 @@ def env(data: Data = DEFAULT_DATA) -> None:
     try:
         known = info.read(layout.info)
     except FileNotFoundError:
-        _fail(f"there is no stack in {layout.data}: start one with 'ttv up'", as_json=False)
+        fail(f"there is no stack in {layout.data}: start one with 'ttv up'", as_json=False)
     for name, value in services.environment(known).items():
         print(f"export {name}={shlex.quote(value)}")
 
@@ -199,7 +198,7 @@ def doctor(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
     findings = diagnosis.diagnose(Layout.of(data))
     if as_json:
-        _print_json([dataclasses.asdict(finding) for finding in findings])
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         for finding in findings:
             mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
@@ -226,13 +225,13 @@ def config(as_json: Json = False) -> None:
     try:
         values = Settings().model_dump(mode="json")
     except pydantic.ValidationError as error:
-        _fail(str(error), as_json)
+        fail(str(error), as_json)
     rows = {
         f"TTV_{name.upper()}": (values[name], field.description or "")
         for name, field in Settings.model_fields.items()
     }
     if as_json:
-        _print_json({name: value for name, (value, _) in rows.items()})
+        print_json({name: value for name, (value, _) in rows.items()})
         return
     table = Table("setting", "value", "meaning", box=None)
     for name, (value, meaning) in rows.items():
@@ -255,7 +254,7 @@ def _masked(known: StackInfo) -> StackInfo:
 
 def _print_info(known: StackInfo, as_json: bool) -> None:
     if as_json:
-        _print_json(dataclasses.asdict(known))
+        print_json(dataclasses.asdict(known))
         return
     shown = {
         "HTTP": known.http,
@@ -268,15 +267,3 @@ def _print_info(known: StackInfo, as_json: bool) -> None:
     }
     for name, value in shown.items():
         _out.print(f"{name:<11} {value}", markup=False)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _fail(message: str, as_json: bool, code: int = 1) -> NoReturn:
-    if as_json:
-        _print_json({"error": message})
-    else:
-        print(f"ttv: {message}", file=sys.stderr)
-    raise typer.Exit(code)

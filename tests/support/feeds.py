@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TypeVar
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from infra.kafka import committed_consumer, is_end
 from infra.settings import Settings
@@ -23,14 +23,12 @@ def settings_of(info: StackInfo) -> Settings:
     return Settings(kafka=info.kafka, registry=info.registry)
 
 
-def read_all(info: StackInfo, topic: str, model: type[R], seconds: float = 30) -> list[R]:
-    """Every committed record of a topic, from its beginning to its end now."""
-    settings = settings_of(info)
-    decode = codec(settings.registry).decode
+def read_messages(settings: Settings, topic: str, seconds: float = 30) -> list[Message]:
+    """Every committed message of a topic, from its beginning to its end now."""
     consumer = committed_consumer(settings, "tests.reader", **{"enable.partition.eof": True})
     partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found: list[R] = []
+    found: list[Message] = []
     ended: set[int] = set()
     deadline = time.monotonic() + seconds
     try:
@@ -39,14 +37,22 @@ def read_all(info: StackInfo, topic: str, model: type[R], seconds: float = 30) -
             message = consumer.poll(0.2)
             if message is None:
                 continue
-            if message.error() is not None:
-                assert is_end(message.error()), message.error()
-                ended.add(int(message.partition() or 0))
+            if message.error() is None:
+                found.append(message)
                 continue
-            found.append(decode(model, bytes(message.value() or b"")))
+            assert is_end(message.error()), message.error()
+            ended.add(int(message.partition() or 0))
     finally:
         consumer.close()
     return found
+
+
+def read_all(info: StackInfo, topic: str, model: type[R], seconds: float = 30) -> list[R]:
+    """Every committed record of a topic, decoded."""
+    settings = settings_of(info)
+    decode = codec(settings.registry).decode
+    messages = read_messages(settings, topic, seconds)
+    return [decode(model, bytes(message.value() or b"")) for message in messages]
 
 
 def completions(info: StackInfo) -> Counter[str]:

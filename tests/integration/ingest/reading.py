@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
-from infra.kafka import committed_consumer, is_end
 from schemas.codec import codec
 from schemas.records import Record
 from tests.integration.ingest.edge_stack import EdgeStack
+from tests.support.feeds import read_messages
 
 R = TypeVar("R", bound=Record)
 
@@ -34,26 +33,13 @@ def _headers(message: Message) -> dict[str, bytes]:
 def records(edge: EdgeStack, topic: str, model: type[R], seconds: float = 30) -> list[Read[R]]:
     """Every committed record of ``topic`` up to its end now; empty values are left out."""
     decode = codec(edge.settings.registry).decode
-    consumer = committed_consumer(edge.settings, "tests.reader", **{"enable.partition.eof": True})
-    partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found: list[Read[R]] = []
-    ended: set[int] = set()
-    deadline = time.monotonic() + seconds
-    try:
-        while len(ended) < len(partitions):
-            assert time.monotonic() < deadline, f"{topic} was not read in {seconds} s"
-            message = consumer.poll(0.2)
-            if message is None:
-                continue
-            number = int(message.partition() or 0)
-            if message.error() is not None:
-                assert is_end(message.error()), message.error()
-                ended.add(number)
-            elif message.value():
-                value = decode(model, bytes(message.value() or b""))
-                headers = _headers(message)
-                found.append(Read(value, message.key(), number, headers))
-    finally:
-        consumer.close()
-    return found
+    return [
+        Read(
+            decode(model, bytes(message.value() or b"")),
+            message.key(),
+            int(message.partition() or 0),
+            _headers(message),
+        )
+        for message in read_messages(edge.settings, topic, seconds)
+        if message.value()
+    ]
