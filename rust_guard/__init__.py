@@ -7,10 +7,13 @@ A job's way through it::
     claim = guard.claim(pool_incarnation, tenant_id, job_id, attempt, record, spec_digest)
     artifact = guard.sealed(claim)               # of an earlier attempt or start
     if artifact is None:
-        resumed = guard.latest_checkpoint(claim, path, fingerprint)
-        ...                                      # render on from there; now and then
-        guard.checkpoint(claim, path, step, total, fingerprint)
+        resumed = guard.latest_checkpoint(claim, path, fingerprint, conditioning_path)
+        ...                                      # render on from there; once
+        shared = guard.conditioning(claim, conditioning_path)
+        ...                                      # and now and then
+        guard.checkpoint(claim, path, step, total, fingerprint, shared)
         artifact = guard.seal(claim, path, frames=frames, fps=30, width=width, height=height)
+    guard.announce(claim, artifact)              # may it be told?
     ...                                          # commit the terminal event
     guard.release(claim)
 
@@ -22,6 +25,9 @@ Errors::
     ├── DuplicateClaim     conflict              skip this record
     ├── ClaimConflict      conflict              ids were reused: tell the operator
     ├── CorruptRecord      retryable             a stored claim is not one
+    ├── OutOfOrder         retryable             correct the caller: it does not follow
+    ├── StaleAttempt       retryable             give up: a later attempt is claimed
+    ├── ClaimLost          retryable             give up: the claim is gone or another's
     ├── TooManyStarts      retryable elsewhere   look at this slot
     ├── BadArtifact        retryable             render again; ``reason`` names the check
     ├── BadCheckpoint      retryable             render on without it; ``reason`` names the check
@@ -43,23 +49,29 @@ from rust_guard._rust import (
     Checkpoint,
     Claim,
     ClaimConflict,
+    ClaimLost,
+    Conditioning,
     CorruptRecord,
     DuplicateClaim,
     FailureClass,
     Guard,
     GuardError,
     InvalidId,
+    OutOfOrder,
     Record,
     RetryDecision,
     RetryPolicy,
+    StaleAttempt,
     StoreUnavailable,
     StoreUnsafe,
     TooManyStarts,
     check_checkpoint,
+    check_conditioning,
     check_video,
     classify,
     failure_codes,
     retry,
+    retry_budget,
 )
 
 FAILURE_CODES: Final[Mapping[str, FailureClass]] = MappingProxyType(dict(failure_codes()))
@@ -74,20 +86,26 @@ __all__ = [
     "Checkpoint",
     "Claim",
     "ClaimConflict",
+    "ClaimLost",
+    "Conditioning",
     "CorruptRecord",
     "DuplicateClaim",
     "FailureClass",
     "Guard",
     "GuardError",
     "InvalidId",
+    "OutOfOrder",
     "Record",
     "RetryDecision",
     "RetryPolicy",
+    "StaleAttempt",
     "StoreUnavailable",
     "StoreUnsafe",
     "TooManyStarts",
     "check_checkpoint",
+    "check_conditioning",
     "check_video",
     "classify",
     "retry",
+    "retry_budget",
 ]

@@ -11,23 +11,29 @@ __all__ = [
     "Checkpoint",
     "Claim",
     "ClaimConflict",
+    "ClaimLost",
+    "Conditioning",
     "CorruptRecord",
     "DuplicateClaim",
     "FailureClass",
     "Guard",
     "GuardError",
     "InvalidId",
+    "OutOfOrder",
     "Record",
     "RetryDecision",
     "RetryPolicy",
+    "StaleAttempt",
     "StoreUnavailable",
     "StoreUnsafe",
     "TooManyStarts",
     "check_checkpoint",
+    "check_conditioning",
     "check_video",
     "classify",
     "failure_codes",
     "retry",
+    "retry_budget",
 ]
 
 @final
@@ -189,6 +195,30 @@ class Checkpoint:
     def size(self) -> int:
         """Bytes."""
 
+    @property
+    def conditioning_sha256(self) -> str | None:
+        """SHA-256 of the conditioning that is stored apart from it, hex, if one is."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Conditioning:
+    """What the checkpoints of one start share. Made by :meth:`Guard.conditioning`."""
+
+    @property
+    def key(self) -> str:
+        """Key in the bucket."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its bytes, hex."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -210,8 +240,9 @@ class Guard:
         secret_key: str,
         region: str = "us-east-1",
         timeout_s: float = 30.0,
+        multipart_above: int = 33_554_432,
     ) -> Guard:
-        """Opens no connection yet.
+        """Opens no connection yet. Files of more than ``multipart_above`` bytes go in parts.
 
         Raises:
             InvalidId: ``endpoint`` is no URL, or another argument cannot be used; it is named.
@@ -245,7 +276,8 @@ class Guard:
             DuplicateClaim: another record ordered this attempt first.
             ClaimConflict: the attempt belongs to another spec or tenant.
             CorruptRecord: the stored claim is not one.
-            TooManyStarts: the attempt was started 10,000 times.
+            StaleAttempt: a later attempt at the job has been claimed.
+            TooManyStarts: ten starts in a row ended without a checkpoint, and no video is sealed.
             InvalidId: an argument may not stand in a key.
             StoreUnavailable: the store did not answer in time.
         """
@@ -282,6 +314,8 @@ class Guard:
             BadArtifact: a check failed (see ``reason``); nothing was uploaded.
             BadManifest: it is no such object; nothing was uploaded.
             ClaimConflict: this start has sealed other bytes or another manifest.
+            ClaimLost: the claim is gone or another's; nothing was uploaded.
+            OutOfOrder: the start has ended; nothing was uploaded.
             StoreUnavailable: the store did not answer in time.
         """
 
@@ -293,6 +327,17 @@ class Guard:
             StoreUnavailable: the store did not answer in time.
         """
 
+    def conditioning(self, claim: Claim, path: str | os.PathLike[str]) -> Conditioning:
+        """Checks the safetensors file at ``path`` and stores what this start's checkpoints share.
+
+        For the file see :func:`check_conditioning`. May be repeated with the same file.
+
+        Raises:
+            BadCheckpoint: a check failed (see ``reason``); nothing was uploaded.
+            ClaimConflict: this start has stored another; that stays.
+            StoreUnavailable: the store did not answer in time.
+        """
+
     def checkpoint(
         self,
         claim: Claim,
@@ -300,21 +345,30 @@ class Guard:
         step: int,
         total: int,
         fingerprint: str,
+        conditioning: Conditioning | None = None,
     ) -> Checkpoint:
         """Checks the safetensors file at ``path`` and stores it: ``step`` of ``total`` steps done.
 
         ``fingerprint`` names the model, hardware and software (1 to 512 printable ASCII
-        characters). For the file see :func:`check_checkpoint`. May be repeated with the same file.
+        characters). For the file see :func:`check_checkpoint`; what it lacks of the prompts is in
+        ``conditioning``, stored under the same claim. May be repeated with the same file.
 
         Raises:
             BadCheckpoint: a check failed (see ``reason``); nothing was uploaded.
             ClaimConflict: this start has stored other bytes for that step; those stay.
-            InvalidId: ``step``, ``total`` or ``fingerprint`` cannot be used.
+            InvalidId: ``step``, ``total`` or ``fingerprint`` cannot be used, or ``conditioning`` is
+                of another claim.
+            OutOfOrder: a later step is stored, or the start has sealed or ended; nothing was
+                uploaded.
             StoreUnavailable: the store did not answer in time.
         """
 
     def latest_checkpoint(
-        self, claim: Claim, path: str | os.PathLike[str], fingerprint: str | None = None
+        self,
+        claim: Claim,
+        path: str | os.PathLike[str],
+        fingerprint: str | None = None,
+        conditioning: str | os.PathLike[str] | None = None,
     ) -> Checkpoint | None:
         """Writes the best checkpoint of this job and spec to ``path``, whoever made it.
 
@@ -323,10 +377,33 @@ class Guard:
         :meth:`take_rejected`) and the next best is tried. The file at ``path`` is replaced whole;
         without a checkpoint it is left alone.
 
+        What the checkpoint shares with others is checked likewise and written to ``conditioning``;
+        where it has none, no file is left there. Without that path it is not looked at.
+
         Raises:
-            BadCheckpoint: ``path`` cannot be written; ``reason`` is unwritable.
+            BadCheckpoint: a path cannot be written; ``reason`` is unwritable.
             InvalidId: ``fingerprint`` cannot be used.
             StoreUnavailable: the store did not answer in time.
+        """
+
+    def announce(self, claim: Claim, artifact: Artifact | None = None) -> None:
+        """Asks whether the start may announce ``artifact``, or without one that it was cancelled.
+
+        To be called before that is committed; nothing but :meth:`release` follows. Touches no
+        store. Repeatable with the same end.
+
+        Raises:
+            OutOfOrder: it is not the artifact that the start has sealed or adopted, there is one
+                and a cancellation is told, or another end was told before.
+        """
+
+    def give_back(self, claim: Claim) -> None:
+        """Says that the start ends without an end of the job: failed, preempted or a duplicate.
+
+        Nothing follows; what is stored stays for whoever goes on. Touches no store. Repeatable.
+
+        Raises:
+            OutOfOrder: an end of the job was told before.
         """
 
     def release(self, claim: Claim) -> None:
@@ -335,7 +412,24 @@ class Guard:
         For when its terminal event is committed. Repeatable.
 
         Raises:
+            OutOfOrder: no end was announced, or the job was given back; nothing was deleted.
             StoreUnavailable: the store did not answer in time.
+        """
+
+    def collect(self, tenant_id: str, job_id: str, keep: str | None = None) -> int:
+        """Deletes what an ended job has left in the bucket; gives the number of objects deleted.
+
+        Of every pool incarnation, attempt and start: start markers, checkpoints, and videos with
+        their seals and manifests, except those of the video ``keep``. Claims stay, and so does
+        whatever the guard did not write. For when its terminal event is committed and read:
+        ``keep`` is the key of the artifact that it names; None: it names none. Repeatable, and to
+        be repeated later where a start of the job may still be at work. Each page of 1,000 objects
+        has ``timeout_s`` to itself.
+
+        Raises:
+            InvalidId: ``keep`` is not the key of a video of this job, or an id is none; nothing
+                was deleted.
+            StoreUnavailable: the store did not answer in time; some may be deleted.
         """
 
 @final
@@ -402,6 +496,20 @@ def retry(code: str, attempt: int, job_id: str, policy: RetryPolicy | None = Non
     and the attempt (splitmix64 over FNV-1a 64), so it is the same everywhere and in every replay.
     """
 
+def retry_budget(
+    tat_ms: int, now_ms: int, *, interval_ms: int = 1_000, burst: int = 30
+) -> tuple[int, int]:
+    """Reserves the next retry of a pool: the new ``tat_ms``, and the milliseconds it has to wait.
+
+    The generic cell rate algorithm (ITU-T I.371, annex A). ``tat_ms`` is what the last call
+    returned, 0 at first; ``now_ms`` any clock in milliseconds. No window of ``w`` milliseconds has
+    more than ``burst + w / interval_ms`` retries, whatever the clock says; a retry is put off by
+    up to an hour, never dropped. ``interval_ms`` 0: retries are free; ``burst`` 0 counts as 1.
+
+    Raises:
+        OverflowError: an argument is negative, or does not fit in 64 bits (``burst``: in 32).
+    """
+
 def check_video(data: bytes, frames: int, fps: int, width: int, height: int) -> None:
     """Checks the bytes of an MP4 as :meth:`Guard.seal` does, without a store.
 
@@ -421,6 +529,15 @@ def check_checkpoint(data: bytes) -> None:
     Raises:
         BadCheckpoint: a check failed; ``reason`` is one of too_large, truncated, header, names,
             dtype, shape, layout, not_finite.
+    """
+
+def check_conditioning(data: bytes) -> None:
+    """Checks the bytes of a conditioning as :meth:`Guard.conditioning` does, without a store.
+
+    As :func:`check_checkpoint`, but with ``prompt_embeds`` and without ``latents``.
+
+    Raises:
+        BadCheckpoint: a check failed; ``reason`` says which.
     """
 
 class GuardError(Exception):
@@ -448,8 +565,17 @@ class ClaimConflict(GuardError):
 class CorruptRecord(GuardError):
     """A stored claim is damaged or was not written by a guard."""
 
+class OutOfOrder(GuardError):
+    """What was asked for does not follow from where the start is. Nothing was done."""
+
+class StaleAttempt(GuardError):
+    """A later attempt at the job has been claimed, so this one is for nothing."""
+
+class ClaimLost(GuardError):
+    """The claim is gone, damaged or another's: this start no longer owns its attempt."""
+
 class TooManyStarts(GuardError):
-    """The attempt was started thousands of times. Look at this slot."""
+    """Ten starts of the attempt in a row ended without a checkpoint. Look at this slot."""
 
 class BadArtifact(GuardError):
     """The video failed a check and was not uploaded; `reason` names the check."""

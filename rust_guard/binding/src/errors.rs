@@ -46,9 +46,27 @@ create_exception!(
 );
 create_exception!(
     rust_guard,
+    OutOfOrder,
+    GuardError,
+    "What was asked for does not follow from where the start is: it has not sealed, or has ended. Nothing was done; correct the caller."
+);
+create_exception!(
+    rust_guard,
+    StaleAttempt,
+    GuardError,
+    "A later attempt at the job has been claimed, so this one is for nothing. Give it up."
+);
+create_exception!(
+    rust_guard,
+    ClaimLost,
+    GuardError,
+    "The claim is gone, damaged or another's: this start no longer owns its attempt. Give it up, and look at who writes to the bucket."
+);
+create_exception!(
+    rust_guard,
     TooManyStarts,
     GuardError,
-    "The attempt was started thousands of times. Give the job to another slot and look at this one."
+    "Ten starts of the attempt in a row ended without a checkpoint. Give the job to another slot and look at this one."
 );
 create_exception!(
     rust_guard,
@@ -75,13 +93,16 @@ create_exception!(
     "An id may not stand in a key. Correct the argument that is named."
 );
 
-const TREE: [(&str, &str); 11] = [
+const TREE: [(&str, &str); 14] = [
     ("GuardError", "unknown"),
     ("StoreUnavailable", "store_unavailable"),
     ("StoreUnsafe", "store_unsafe"),
     ("DuplicateClaim", "duplicate_claim"),
     ("ClaimConflict", "claim_conflict"),
     ("CorruptRecord", "corrupt_record"),
+    ("OutOfOrder", "out_of_order"),
+    ("StaleAttempt", "stale_attempt"),
+    ("ClaimLost", "claim_lost"),
     ("TooManyStarts", "too_many_starts"),
     ("BadArtifact", "bad_output"),
     ("BadCheckpoint", "bad_output"),
@@ -99,6 +120,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         py.get_type::<DuplicateClaim>(),
         py.get_type::<ClaimConflict>(),
         py.get_type::<CorruptRecord>(),
+        py.get_type::<OutOfOrder>(),
+        py.get_type::<StaleAttempt>(),
+        py.get_type::<ClaimLost>(),
         py.get_type::<TooManyStarts>(),
         py.get_type::<BadArtifact>(),
         py.get_type::<BadCheckpoint>(),
@@ -124,6 +148,9 @@ pub fn raise(py: Python<'_>, error: impl Into<Error>) -> PyErr {
         Error::DuplicateClaim(_) => DuplicateClaim::new_err(text),
         Error::ClaimConflict(_) => ClaimConflict::new_err(text),
         Error::CorruptRecord { .. } => CorruptRecord::new_err(text),
+        Error::OutOfOrder { .. } => OutOfOrder::new_err(text),
+        Error::StaleAttempt => StaleAttempt::new_err(text),
+        Error::ClaimLost => ClaimLost::new_err(text),
         Error::TooManyStarts(_) => TooManyStarts::new_err(text),
         Error::BadManifest(_) => BadManifest::new_err(text),
         Error::InvalidId(_) => InvalidId::new_err(text),

@@ -9,13 +9,14 @@ use guard_core::ids::{
     Digest, Fingerprint, InvalidId, JobId, Ordinal, PoolIncarnation, PutId, TenantId,
 };
 use guard_core::keys::Subject;
+use guard_core::lifecycle::End;
 use guard_store::{Endpoint, GuardError as Error, connect};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::errors::raise;
-use crate::stored::{Artifact, Checkpoint};
+use crate::stored::{Artifact, Checkpoint, Conditioning};
 use crate::values::{Claim, Record};
 
 /// A report that nobody fetches does not grow for ever.
@@ -59,7 +60,11 @@ impl Guard {
 #[pymethods]
 impl Guard {
     #[new]
-    #[pyo3(signature = (endpoint, bucket, access_key, secret_key, region="us-east-1", timeout_s=30.0))]
+    #[pyo3(signature = (endpoint, bucket, access_key, secret_key, region="us-east-1", timeout_s=30.0, multipart_above=33_554_432))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each names a part of the endpoint"
+    )]
     fn new(
         py: Python<'_>,
         endpoint: String,
@@ -68,6 +73,7 @@ impl Guard {
         secret_key: String,
         region: &str,
         timeout_s: f64,
+        multipart_above: u64,
     ) -> PyResult<Self> {
         let timeout = Duration::try_from_secs_f64(timeout_s)
             .ok()
@@ -79,6 +85,7 @@ impl Guard {
             access_key,
             secret_key,
             region: region.to_owned(),
+            multipart_above,
         };
         let bucket = connect(&endpoint, timeout).map_err(|error| raise(py, error))?;
         let runtime = Builder::new_multi_thread()
@@ -180,7 +187,20 @@ impl Guard {
         self.run(py, self.inner.manifest(&artifact.get().stored()))
     }
 
+    /// Checks the safetensors file at `path` and stores what this start's checkpoints share.
+    fn conditioning(
+        &self,
+        py: Python<'_>,
+        claim: &Bound<'_, Claim>,
+        path: PathBuf,
+    ) -> PyResult<Conditioning> {
+        self.run(py, self.inner.conditioning(&claim.get().0, &path))
+            .map(Conditioning)
+    }
+
     /// Checks the safetensors file at `path` and stores it as the checkpoint after `step` steps.
+    #[pyo3(signature = (claim, path, step, total, fingerprint, conditioning=None))]
+    #[allow(clippy::too_many_arguments, reason = "each says what the file is")]
     fn checkpoint(
         &self,
         py: Python<'_>,
@@ -189,25 +209,27 @@ impl Guard {
         step: i64,
         total: i64,
         fingerprint: &str,
+        conditioning: Option<&Bound<'_, Conditioning>>,
     ) -> PyResult<Checkpoint> {
         let fingerprint = Fingerprint::new(fingerprint).map_err(|error| raise(py, error))?;
-        let claim = &claim.get().0;
+        let (claim, apart) = (&claim.get().0, conditioning.map(|apart| &apart.get().0));
         self.run(
             py,
             self.inner
-                .checkpoint(claim, &path, (step, total), fingerprint),
+                .checkpoint(claim, &path, (step, total), fingerprint, apart),
         )
         .map(Checkpoint::from)
     }
 
     /// The best checkpoint to go on from, written to `path`; none if there is none.
-    #[pyo3(signature = (claim, path, fingerprint=None))]
+    #[pyo3(signature = (claim, path, fingerprint=None, conditioning=None))]
     fn latest_checkpoint(
         &self,
         py: Python<'_>,
         claim: &Bound<'_, Claim>,
         path: PathBuf,
         fingerprint: Option<&str>,
+        conditioning: Option<PathBuf>,
     ) -> PyResult<Option<Checkpoint>> {
         let preferred = fingerprint
             .map(Fingerprint::new)
@@ -217,14 +239,54 @@ impl Guard {
         let (found, rejected) = self.run(
             py,
             self.inner
-                .latest_checkpoint(claim, &path, preferred.as_ref()),
+                .latest_checkpoint(claim, &path, conditioning.as_deref(), preferred.as_ref()),
         )?;
         self.set_aside(rejected.into_iter().map(|found| (found.key, found.why)));
         Ok(found.map(Checkpoint::from))
     }
 
+    /// Says that the start will announce this artifact, or without one that it was cancelled.
+    #[pyo3(signature = (claim, artifact=None))]
+    fn announce(
+        &self,
+        py: Python<'_>,
+        claim: &Bound<'_, Claim>,
+        artifact: Option<&Bound<'_, Artifact>>,
+    ) -> PyResult<()> {
+        let end = match artifact {
+            Some(artifact) => Digest::new(&artifact.get().stored().sha256)
+                .map(End::Completed)
+                .map_err(|error| raise(py, error))?,
+            None => End::Cancelled,
+        };
+        self.inner
+            .announce(&claim.get().0, end)
+            .map_err(|error| raise(py, error))
+    }
+
+    /// Says that the start gives its job back to whoever ordered it.
+    fn give_back(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<()> {
+        self.inner
+            .announce(&claim.get().0, End::GivenBack)
+            .map_err(|error| raise(py, error))
+    }
+
     /// Deletes the job's start markers and checkpoints, once its terminal event is committed.
     fn release(&self, py: Python<'_>, claim: &Bound<'_, Claim>) -> PyResult<()> {
         self.run(py, self.inner.release(&claim.get().0))
+    }
+
+    /// Deletes what an ended job has left behind, except the video `keep`; how many objects went.
+    #[pyo3(signature = (tenant_id, job_id, keep=None))]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        tenant_id: &str,
+        job_id: &str,
+        keep: Option<&str>,
+    ) -> PyResult<usize> {
+        let checked = || Ok((TenantId::new(tenant_id)?, JobId::new(job_id)?));
+        let (tenant_id, job_id) = checked().map_err(|error: InvalidId| raise(py, error))?;
+        self.run(py, self.inner.collect(tenant_id, job_id, keep))
     }
 }

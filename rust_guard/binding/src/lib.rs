@@ -17,11 +17,11 @@ mod _rust {
     #[pymodule_export]
     use crate::guard::Guard;
     #[pymodule_export]
-    use crate::stored::{Artifact, Checkpoint};
+    use crate::stored::{Artifact, Checkpoint, Conditioning};
     #[pymodule_export]
     use crate::values::{
-        Claim, FailureClass, Record, RetryDecision, RetryPolicy, check_checkpoint, check_video,
-        classify, failure_codes, retry,
+        Claim, FailureClass, Record, RetryDecision, RetryPolicy, check_checkpoint,
+        check_conditioning, check_video, classify, failure_codes, retry, retry_budget,
     };
 
     #[pymodule_init]

@@ -101,6 +101,8 @@ pub struct Checkpoint {
     sha256: String,
     /// Bytes.
     size: u64,
+    /// SHA-256 of the conditioning stored apart from it, hex, if there is one.
+    conditioning_sha256: Option<String>,
 }
 
 impl From<guard_store::StoredCheckpoint> for Checkpoint {
@@ -115,6 +117,9 @@ impl From<guard_store::StoredCheckpoint> for Checkpoint {
             fingerprint: checkpoint.fingerprint.as_str().to_owned(),
             sha256: checkpoint.sha256.as_str().to_owned(),
             size: checkpoint.size,
+            conditioning_sha256: checkpoint
+                .conditioning
+                .map(|apart| apart.sha256.as_str().to_owned()),
         }
     }
 }
@@ -126,5 +131,35 @@ impl Checkpoint {
             "Checkpoint({:?}, step={}, total={}, fingerprint={:?})",
             self.key, self.step, self.total, self.fingerprint
         )
+    }
+}
+
+/// What the checkpoints of one start share, as it is stored.
+#[pyclass(module = "rust_guard", frozen, eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conditioning(pub guard_store::StoredConditioning);
+
+#[pymethods]
+impl Conditioning {
+    /// Key in the bucket.
+    #[getter]
+    fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// SHA-256 of its bytes, hex.
+    #[getter]
+    fn sha256(&self) -> &str {
+        self.0.conditioning.sha256.as_str()
+    }
+
+    /// Bytes.
+    #[getter]
+    const fn size(&self) -> u64 {
+        self.0.conditioning.size
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Conditioning({:?}, size={})", self.key(), self.size())
     }
 }

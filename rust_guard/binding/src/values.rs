@@ -1,5 +1,6 @@
 //! Values that cross to Python, and the pure functions on them.
 
+use guard_core::budget::{BudgetPolicy, take};
 use guard_core::container::{Expected, check};
 use guard_core::retry::RetryDecision as Decision;
 use guard_core::{failure, retry as policy};
@@ -262,6 +263,13 @@ pub fn retry(code: &str, attempt: u32, job_id: &str, policy: Option<RetryPolicy>
     }
 }
 
+/// Reserves the next retry of a pool's budget: the new state, and the milliseconds to wait.
+#[pyfunction]
+#[pyo3(signature = (tat_ms, now_ms, *, interval_ms=1_000, burst=30))]
+pub fn retry_budget(tat_ms: u64, now_ms: u64, interval_ms: u64, burst: u32) -> (u64, u64) {
+    take(tat_ms, now_ms, &BudgetPolicy { interval_ms, burst })
+}
+
 /// Checks the bytes of an MP4 as `Guard.seal` does, without a store.
 #[pyfunction]
 pub fn check_video(
@@ -281,6 +289,12 @@ pub fn check_video(
     guard_store::mp4::contents(data)
         .and_then(|contents| check(&contents, &expected))
         .map_err(|flaw| raise(py, flaw))
+}
+
+/// Checks the bytes of a conditioning's safetensors file as `Guard.conditioning` does.
+#[pyfunction]
+pub fn check_conditioning(py: Python<'_>, data: &[u8]) -> PyResult<()> {
+    guard_core::tensors::check_conditioning(data).map_err(|flaw| raise(py, flaw))
 }
 
 /// Checks the bytes of a checkpoint's safetensors file as `Guard.checkpoint` does, without a store.

@@ -1,6 +1,5 @@
 //! Checkpoints: the record beside a job's latents, and which of them a start goes on from.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -9,8 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, Fingerprint, InvalidId, Ordinal};
 use crate::keys::{Place, Subject};
-use crate::record::{self, Corrupt};
+use crate::record::{self, Checked, Corrupt};
 use crate::tensors::{MAX_BYTES, TensorFlaw};
+
+/// What a start's checkpoints share: the prompts' embeddings, stored once, apart from the latents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conditioning {
+    /// Of the file's bytes.
+    pub sha256: Digest,
+    /// Bytes.
+    pub size: u64,
+}
 
 /// A stored checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +35,22 @@ pub struct Checkpoint {
     pub sha256: Digest,
     /// Bytes.
     pub size: u64,
+    /// What is needed beside it, if that is kept apart.
+    pub conditioning: Option<Conditioning>,
+}
+
+/// What is wrong with the conditioning that a checkpoint names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It is not there.
+    #[error("missing")]
+    Missing,
+    /// It has other bytes than the checkpoint's record says.
+    #[error("of other bytes")]
+    OtherBytes,
+    /// It is what was stored, but no conditioning.
+    #[error("unusable: {0}")]
+    Flawed(#[from] TensorFlaw),
 }
 
 /// Why a checkpoint that was found is not used.
@@ -47,6 +71,9 @@ pub enum Unusable {
     /// The file is what was stored, but not a checkpoint.
     #[error("the checkpoint is unusable: {0}")]
     Flawed(#[from] TensorFlaw),
+    /// The file is good, but what is needed beside it is not.
+    #[error("the checkpoint's conditioning is {0}")]
+    Conditioning(#[from] Broken),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,8 +89,18 @@ struct Stored {
     fingerprint: String,
     sha256: String,
     size: u64,
-    /// FNV-1a of this record with `check` empty: the file has its hash, and this one needs one too.
-    check: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    conditioning_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    conditioning_size: Option<u64>,
+    #[serde(default)]
+    check: Option<String>,
+}
+
+impl Checked for Stored {
+    fn check(&mut self) -> &mut Option<String> {
+        &mut self.check
+    }
 }
 
 /// Takes a step and the number of steps of the job it belongs to.
@@ -91,7 +128,7 @@ impl Checkpoint {
     /// As its record is stored: JSON. The same checkpoint gives the same bytes.
     #[must_use]
     pub fn to_json(&self, subject: &Subject) -> Vec<u8> {
-        let mut stored = Stored {
+        record::to_checked_json(Stored {
             version: record::VERSION,
             key: self.key(subject),
             attempt: self.place.attempt.get().into(),
@@ -102,10 +139,13 @@ impl Checkpoint {
             fingerprint: self.fingerprint.as_str().into(),
             sha256: self.sha256.as_str().into(),
             size: self.size,
-            check: String::new(),
-        };
-        stored.check = format!("{:016x}", record::fnv1a(&record::to_json(&stored)));
-        record::to_json(&stored)
+            conditioning_sha256: self
+                .conditioning
+                .as_ref()
+                .map(|apart| apart.sha256.as_str().into()),
+            conditioning_size: self.conditioning.as_ref().map(|apart| apart.size),
+            check: None,
+        })
     }
 
     /// Reads the record stored at `place`; nothing in it is trusted.
@@ -128,20 +168,22 @@ impl Checkpoint {
         if stored.key != subject.checkpoint_key(place) {
             return Err(Corrupt::Misplaced("checkpoint"));
         }
-        if stored.size == 0 || stored.size > MAX_BYTES {
-            return Err(InvalidId {
-                field: "size",
-                rule: "from 1 to 64 MiB",
-            }
-            .into());
-        }
+        let conditioning = match (stored.conditioning_sha256, stored.conditioning_size) {
+            (None, None) => None,
+            (Some(sha256), Some(size)) => Some(Conditioning {
+                sha256: Digest::new(&sha256)?,
+                size: bounded(size)?,
+            }),
+            _ => return Err(Corrupt::Malformed),
+        };
         let read = Self {
             place,
             total,
             spec_digest: Digest::new(&stored.spec_digest)?,
             fingerprint: Fingerprint::new(&stored.fingerprint)?,
             sha256: Digest::new(&stored.sha256)?,
-            size: stored.size,
+            size: bounded(stored.size)?,
+            conditioning,
         };
         // Byte for byte what this crate writes, its check included.
         if read.to_json(subject) == bytes {
@@ -161,6 +203,17 @@ impl Checkpoint {
         } else {
             Err(Unusable::OtherSpec)
         }
+    }
+}
+
+fn bounded(size: u64) -> Result<u64, InvalidId> {
+    if (1..=MAX_BYTES).contains(&size) {
+        Ok(size)
+    } else {
+        Err(InvalidId {
+            field: "size",
+            rule: "from 1 to 64 MiB",
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, InvalidId, JobId, Ordinal, PoolIncarnation, PutId, TenantId};
 use crate::keys::Subject;
-use crate::record::{self, Corrupt};
+use crate::record::{self, Checked, Corrupt};
 
 /// The assignment record that orders an attempt: where it lies in Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +94,25 @@ struct Stored {
     offset: i64,
     spec_digest: String,
     put_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+}
+
+impl Checked for Stored {
+    fn check(&mut self) -> &mut Option<String> {
+        &mut self.check
+    }
 }
 
 impl ClaimRecord {
-    /// As it is stored: JSON.
+    /// As it is stored: JSON, with a check of its own.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        record::to_json(&Stored {
+        record::to_checked_json(self.stored())
+    }
+
+    fn stored(&self) -> Stored {
+        Stored {
             version: record::VERSION,
             pool_incarnation: self.subject.pool_incarnation.as_str().into(),
             tenant_id: self.subject.tenant_id.as_str().into(),
@@ -111,17 +123,19 @@ impl ClaimRecord {
             offset: self.record.offset,
             spec_digest: self.spec_digest.as_str().into(),
             put_id: self.put_id.as_str().into(),
-        })
+            check: None,
+        }
     }
 
-    /// Reads a stored claim; nothing in it is trusted.
+    /// Reads a stored claim; nothing in it is trusted. It is taken only byte for byte as this crate
+    /// writes it.
     ///
     /// # Errors
     /// [`Corrupt`], saying what is wrong with it.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Corrupt> {
         let stored: Stored = record::parse(bytes)?;
         record::check_version(stored.version)?;
-        Ok(Self {
+        let read = Self {
             subject: Subject {
                 pool_incarnation: PoolIncarnation::new(&stored.pool_incarnation)?,
                 tenant_id: TenantId::new(&stored.tenant_id)?,
@@ -131,7 +145,9 @@ impl ClaimRecord {
             record: RecordRef::new(&stored.topic, stored.partition, stored.offset)?,
             spec_digest: Digest::new(&stored.spec_digest)?,
             put_id: PutId::new(&stored.put_id)?,
-        })
+        };
+        record::verify(read.stored(), stored.check.is_some(), bytes)?;
+        Ok(read)
     }
 }
 
@@ -190,6 +206,19 @@ pub fn decide(ours: &ClaimRecord, held: &ClaimRecord) -> Result<Standing, Denied
     } else {
         Standing::Resumed
     })
+}
+
+/// Starts of one attempt that may pass without a durable mark before the attempt is poison: each
+/// ended the process that made it.
+pub const MAX_FRUITLESS: u32 = 10;
+
+/// How many starts of an attempt came after the last that left a checkpoint.
+///
+/// `last` is the newest start, `marks` are those with a checkpoint of this attempt.
+#[must_use]
+pub fn fruitless(last: Ordinal, marks: impl IntoIterator<Item = Ordinal>) -> u32 {
+    let newest = marks.into_iter().map(Ordinal::get).max().unwrap_or(0);
+    last.get().saturating_sub(newest)
 }
 
 /// Body of a start marker.

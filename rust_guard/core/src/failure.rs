@@ -42,6 +42,10 @@ pub const FAILURE_CODES: &[(&str, FailureClass)] = &[
     ("store_unavailable", FailureClass::Retryable),
     ("store_unsafe", FailureClass::RetryableElsewhere),
     ("corrupt_record", FailureClass::Retryable),
+    // The order of an attempt's life
+    ("out_of_order", FailureClass::Retryable),
+    ("stale_attempt", FailureClass::Retryable),
+    ("claim_lost", FailureClass::Retryable),
     // The job's identity
     ("duplicate_claim", FailureClass::Conflict),
     ("claim_conflict", FailureClass::Conflict),

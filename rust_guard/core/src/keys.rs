@@ -9,6 +9,7 @@
 //! | `videos/TENANT/JOB/INCARNATION/ATTEMPT-START.manifest.json` | its manifest, written before the seal |
 //! | `checkpoints/TENANT/JOB/INCARNATION/ATTEMPT-START/STEP.safetensors` | a checkpoint, until released |
 //! | `checkpoints/TENANT/JOB/INCARNATION/ATTEMPT-START/STEP.json` | its record, written after it |
+//! | `checkpoints/TENANT/JOB/INCARNATION/ATTEMPT-START/conditioning.safetensors` | what they share |
 //!
 //! The incarnation is in every key, so a recreated cluster over an old bucket neither trusts nor
 //! trips over what the old one left. Ids are validated types: no key leaves its prefix.
@@ -28,6 +29,9 @@ pub const MANIFEST_SUFFIX: &str = ".manifest.json";
 pub const CHECKPOINT_SUFFIX: &str = ".safetensors";
 /// What the key of a checkpoint's record ends with.
 pub const CHECKPOINT_RECORD_SUFFIX: &str = ".json";
+
+/// Name of what the checkpoints of one start share.
+const CONDITIONING: &str = "conditioning.safetensors";
 
 /// Where one checkpoint of a job stands: the later in this order, the better to go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,10 +61,21 @@ impl Subject {
     /// Key of the claim.
     #[must_use]
     pub fn claim_key(&self) -> String {
-        format!(
-            "claims/{}/{}/{}",
-            self.pool_incarnation, self.job_id, self.attempt
-        )
+        format!("{}/{}", self.job_claims_prefix(), self.attempt)
+    }
+
+    /// Prefix (without a final slash) of the claims of every attempt at the job.
+    #[must_use]
+    pub fn job_claims_prefix(&self) -> String {
+        format!("claims/{}/{}", self.pool_incarnation, self.job_id)
+    }
+
+    /// Attempt of a claim's key, if `key` is one of this job's.
+    #[must_use]
+    pub fn parse_claim_key(&self, key: &str) -> Option<Ordinal> {
+        let prefix = self.job_claims_prefix();
+        let attempt = ordinal(key.strip_prefix(prefix.as_str())?.strip_prefix('/')?)?;
+        (format!("{prefix}/{attempt}") == key).then_some(attempt)
     }
 
     /// Prefix (without a final slash) of the start markers of this attempt.
@@ -123,6 +138,18 @@ impl Subject {
         (self.seal_key(pair.0, pair.1) == key).then_some(pair)
     }
 
+    /// Attempt and start of the video, seal or manifest under `key`, if it is one of this job's.
+    #[must_use]
+    pub fn parse_video_key(&self, key: &str) -> Option<(Ordinal, Ordinal)> {
+        // The longest suffix first: a manifest's ends as a seal's does.
+        [MANIFEST_SUFFIX, SEAL_SUFFIX, VIDEO_SUFFIX]
+            .into_iter()
+            .find_map(|suffix| {
+                let stem = key.strip_suffix(suffix)?;
+                self.parse_seal_key(&format!("{stem}{SEAL_SUFFIX}"))
+            })
+    }
+
     /// Prefix (without a final slash) of the job's checkpoints, of whichever attempt and start.
     #[must_use]
     pub fn checkpoints_prefix(&self) -> String {
@@ -142,6 +169,13 @@ impl Subject {
     #[must_use]
     pub fn checkpoint_record_key(&self, place: Place) -> String {
         format!("{}{CHECKPOINT_RECORD_SUFFIX}", self.checkpoint_stem(place))
+    }
+
+    /// Key of what the checkpoints of start `start` of attempt `attempt` share.
+    #[must_use]
+    pub fn conditioning_key(&self, attempt: Ordinal, start: Ordinal) -> String {
+        let prefix = self.checkpoints_prefix();
+        format!("{prefix}/{attempt}-{start}/{CONDITIONING}")
     }
 
     fn checkpoint_stem(&self, place: Place) -> String {
@@ -170,6 +204,21 @@ impl Subject {
             start: ordinal(start)?,
         };
         (self.checkpoint_record_key(place) == key).then_some(place)
+    }
+
+    /// Whether `key` is that of a checkpoint of this job, of a checkpoint's record, or of what its
+    /// checkpoints share.
+    #[must_use]
+    pub fn owns_checkpoint_key(&self, key: &str) -> bool {
+        if let Some(folder) = key.strip_suffix(CONDITIONING) {
+            let record = format!("{folder}00001{CHECKPOINT_RECORD_SUFFIX}");
+            return self.parse_checkpoint_record_key(&record).is_some();
+        }
+        let record = key
+            .strip_suffix(CHECKPOINT_SUFFIX)
+            .map(|stem| format!("{stem}{CHECKPOINT_RECORD_SUFFIX}"));
+        self.parse_checkpoint_record_key(record.as_deref().unwrap_or(key))
+            .is_some()
     }
 
     /// Number of a start marker's key, if `key` is one of this attempt's.

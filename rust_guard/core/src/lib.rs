@@ -7,12 +7,15 @@
 
 extern crate alloc;
 
+pub mod budget;
 pub mod checkpoint;
 pub mod claim;
+pub mod collect;
 pub mod container;
 pub mod failure;
 pub mod ids;
 pub mod keys;
+pub mod lifecycle;
 pub mod manifest;
 pub mod record;
 pub mod retry;

@@ -1,5 +1,6 @@
 //! Stored JSON, read with suspicion: bounded, versioned, every field checked again.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -49,6 +50,35 @@ pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_string(record)
         .map(String::into_bytes)
         .unwrap_or_default()
+}
+
+/// A record that carries a check of its own: nothing else tells that a digit of it has changed.
+pub(crate) trait Checked: Serialize {
+    /// Where the check stands; none in records from before there was one.
+    fn check(&mut self) -> &mut Option<String>;
+}
+
+/// The JSON of a record with its check: FNV-1a of the same JSON with an empty check.
+pub(crate) fn to_checked_json<T: Checked>(mut record: T) -> Vec<u8> {
+    *record.check() = Some(String::new());
+    let check = fnv1a(&to_json(&record));
+    *record.check() = Some(format!("{check:016x}"));
+    to_json(&record)
+}
+
+/// Refuses `bytes` that are not, byte for byte, what this crate writes for `record`: with its
+/// check, or without one if they have none (`has_check`).
+pub(crate) fn verify<T: Checked>(record: T, has_check: bool, bytes: &[u8]) -> Result<(), Corrupt> {
+    let written = if has_check {
+        to_checked_json(record)
+    } else {
+        to_json(&record)
+    };
+    if written == bytes {
+        Ok(())
+    } else {
+        Err(Corrupt::Malformed)
+    }
 }
 
 /// Refuses other versions.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::Expected;
 use crate::ids::{Digest, InvalidId, Ordinal};
 use crate::keys::Subject;
-use crate::record::{self, Corrupt};
+use crate::record::{self, Checked, Corrupt};
 
 /// A sealed artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,14 @@ struct Stored {
     height: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+}
+
+impl Checked for Stored {
+    fn check(&mut self) -> &mut Option<String> {
+        &mut self.check
+    }
 }
 
 impl Seal {
@@ -71,10 +79,14 @@ impl Seal {
         subject.video_key(self.attempt, self.start)
     }
 
-    /// As it is stored: JSON. The same seal gives the same bytes.
+    /// As it is stored: JSON, with a check of its own. The same seal gives the same bytes.
     #[must_use]
     pub fn to_json(&self, subject: &Subject) -> Vec<u8> {
-        record::to_json(&Stored {
+        record::to_checked_json(self.stored(subject))
+    }
+
+    fn stored(&self, subject: &Subject) -> Stored {
+        Stored {
             version: record::VERSION,
             key: self.video_key(subject),
             attempt: self.attempt.get().into(),
@@ -87,10 +99,12 @@ impl Seal {
             width: self.video.width,
             height: self.video.height,
             manifest_sha256: self.manifest.as_ref().map(|digest| digest.as_str().into()),
-        })
+            check: None,
+        }
     }
 
-    /// Reads the seal stored under `key`; nothing in it is trusted.
+    /// Reads the seal stored under `key`; nothing in it is trusted. It is taken only byte for byte as
+    /// this crate writes it.
     ///
     /// # Errors
     /// [`Corrupt`], also when the seal names another artifact than the one beside it.
@@ -117,7 +131,7 @@ impl Seal {
             }
             .into());
         }
-        Ok(Self {
+        let read = Self {
             attempt,
             start,
             spec_digest: Digest::new(&stored.spec_digest)?,
@@ -133,7 +147,9 @@ impl Seal {
                 .manifest_sha256
                 .map(|digest| Digest::new(&digest))
                 .transpose()?,
-        })
+        };
+        record::verify(read.stored(subject), stored.check.is_some(), bytes)?;
+        Ok(read)
     }
 
     /// Whether this seal may be adopted by a job of spec `wanted`.

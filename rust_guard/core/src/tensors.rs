@@ -21,9 +21,9 @@ const MAX_HEADER: u64 = 16 * 1024;
 const MAX_RANK: usize = 8;
 const MAX_SIDE: u64 = 1 << 20;
 
-/// The tensor that every checkpoint has.
+/// The tensor that every checkpoint has, and no conditioning.
 pub const LATENTS: &str = "latents";
-/// The tensors that it may have: the prompts' embeddings, so that the text encoder need not run.
+/// The prompts' embeddings, so that the text encoder need not run again; the first is needed.
 pub const EMBEDDINGS: [&str; 2] = ["prompt_embeds", "negative_prompt_embeds"];
 /// Masks of the embeddings.
 pub const MASKS: [&str; 2] = ["prompt_attention_mask", "negative_prompt_attention_mask"];
@@ -84,6 +84,31 @@ impl TensorFlaw {
     }
 }
 
+/// What a file of tensors is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A checkpoint: latents, and the conditioning where it is not kept apart.
+    Checkpoint,
+    /// A job's conditioning: what the text encoder made of its prompts, without latents.
+    Conditioning,
+}
+
+impl Kind {
+    /// The tensor that must be there.
+    const fn needs(self) -> &'static str {
+        match self {
+            Self::Checkpoint => LATENTS,
+            Self::Conditioning => EMBEDDINGS[0],
+        }
+    }
+
+    fn may_have(self, name: &str) -> bool {
+        (self == Self::Checkpoint && name == LATENTS)
+            || EMBEDDINGS.contains(&name)
+            || MASKS.contains(&name)
+    }
+}
+
 /// Checks the bytes of a checkpoint's file.
 ///
 /// `latents` must be there; embeddings and masks may be. Latents and embeddings are F32, F16 or
@@ -92,6 +117,19 @@ impl TensorFlaw {
 /// # Errors
 /// The first [`TensorFlaw`] found.
 pub fn check(bytes: &[u8]) -> Result<(), TensorFlaw> {
+    check_file(bytes, Kind::Checkpoint)
+}
+
+/// Checks the bytes of a conditioning's file: as [`check`], but `prompt_embeds` must be there and
+/// `latents` may not.
+///
+/// # Errors
+/// The first [`TensorFlaw`] found.
+pub fn check_conditioning(bytes: &[u8]) -> Result<(), TensorFlaw> {
+    check_file(bytes, Kind::Conditioning)
+}
+
+fn check_file(bytes: &[u8], kind: Kind) -> Result<(), TensorFlaw> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(TensorFlaw::TooLarge);
     }
@@ -108,11 +146,15 @@ pub fn check(bytes: &[u8]) -> Result<(), TensorFlaw> {
         return Err(TensorFlaw::Header);
     }
     let header: Header = serde_json::from_slice(header).map_err(|_| TensorFlaw::Header)?;
-    check_tensors(header.0, data)
+    check_tensors(header.0, data, kind)
 }
 
-fn check_tensors(mut tensors: Vec<(String, Entry)>, data: &[u8]) -> Result<(), TensorFlaw> {
-    check_names(&tensors)?;
+fn check_tensors(
+    mut tensors: Vec<(String, Entry)>,
+    data: &[u8],
+    kind: Kind,
+) -> Result<(), TensorFlaw> {
+    check_names(&tensors, kind)?;
     tensors.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut at = 0;
     for (name, entry) in &tensors {
@@ -143,12 +185,12 @@ fn part(data: &[u8], begin: u64, end: u64) -> Option<&[u8]> {
     data.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?)
 }
 
-fn check_names(tensors: &[(String, Entry)]) -> Result<(), TensorFlaw> {
+fn check_names(tensors: &[(String, Entry)], kind: Kind) -> Result<(), TensorFlaw> {
     let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     let twice = names.windows(2).any(|pair| pair[0] == pair[1]);
-    let known = |name: &&str| *name == LATENTS || EMBEDDINGS.contains(name) || MASKS.contains(name);
-    if twice || !names.contains(&LATENTS) || !names.iter().all(known) {
+    let known = names.iter().all(|name| kind.may_have(name));
+    if twice || !known || !names.contains(&kind.needs()) {
         return Err(TensorFlaw::Names);
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 mod cases;
 
-use guard_core::checkpoint::{Checkpoint, Unusable, candidates, progress, rank};
+use guard_core::checkpoint::{Checkpoint, Conditioning, Unusable, candidates, progress, rank};
 use guard_core::ids::{Digest, Fingerprint, JobId, Ordinal, PoolIncarnation, TenantId};
 use guard_core::keys::{Place, Subject};
 use guard_core::record::Corrupt;
@@ -40,6 +40,52 @@ fn checkpoint(place: Place, fingerprint: &str) -> Checkpoint {
         fingerprint: Fingerprint::new(fingerprint).unwrap(),
         sha256: Digest::new(&"b2".repeat(32)).unwrap(),
         size: 4_300_000,
+        conditioning: None,
+    }
+}
+
+fn conditioning(size: u64) -> Conditioning {
+    Conditioning {
+        sha256: Digest::new(&"c3".repeat(32)).unwrap(),
+        size,
+    }
+}
+
+#[test]
+fn a_record_from_before_the_conditioning_was_kept_apart_is_read() {
+    let old = format!(
+        concat!(
+            r#"{{"version":1,"key":"checkpoints/a/{id}/{id}/1-2/00008.safetensors","attempt":1,"#,
+            r#""start":2,"step":8,"total":64,"spec_digest":"{spec}","fingerprint":"h100","#,
+            r#""sha256":"{sha}","size":4300000,"check":"4758aa9cfa112b57"}}"#
+        ),
+        id = JOB,
+        spec = "a1".repeat(32),
+        sha = "b2".repeat(32),
+    );
+    let at = place(8, 1, 2);
+    assert_eq!(
+        Checkpoint::from_json(old.as_bytes(), &ours(), at),
+        Ok(checkpoint(at, "h100"))
+    );
+}
+
+#[test]
+fn half_a_conditioning_is_none() {
+    let at = place(8, 1, 1);
+    let whole = Checkpoint {
+        conditioning: Some(conditioning(7)),
+        ..checkpoint(at, "h100")
+    };
+    let json = String::from_utf8(whole.to_json(&ours())).unwrap();
+    for part in [
+        r#""conditioning_size":7,"#.to_owned(),
+        format!(r#""conditioning_sha256":"{}","#, "c3".repeat(32)),
+    ] {
+        let half = json.replace(&part, "");
+        assert_ne!(half, json);
+        let read = Checkpoint::from_json(half.as_bytes(), &ours(), at);
+        assert_eq!(read, Err(Corrupt::Malformed));
     }
 }
 
@@ -184,16 +230,23 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(
         step in 1..=64i64, attempt in 1..1000i64, start in 1..1000i64,
-        size in 1..=64u64 << 20, fingerprint in "[ -~]{1,512}",
+        size in 1..=64u64 << 20, fingerprint in "[ -~]{1,512}", apart in prop::option::of(1..=64u64 << 20),
     ) {
-        let written = Checkpoint { size, ..checkpoint(place(step, attempt, start), &fingerprint) };
+        let written = Checkpoint {
+            size,
+            conditioning: apart.map(conditioning),
+            ..checkpoint(place(step, attempt, start), &fingerprint)
+        };
         let read = Checkpoint::from_json(&written.to_json(&ours()), &ours(), written.place);
         prop_assert_eq!(read, Ok(written));
     }
 
     #[test]
     fn a_damaged_record_is_refused(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-        let written = checkpoint(place(8, 1, 2), "h100/cuda 13/torch 2.15");
+        let written = Checkpoint {
+            conditioning: Some(conditioning(4_200_000)),
+            ..checkpoint(place(8, 1, 2), "h100/cuda 13/torch 2.15")
+        };
         let json = written.to_json(&ours());
         let mut damaged = json.clone();
         damaged[at.index(json.len())] = byte;

@@ -1,7 +1,7 @@
 //! Claims: every pair of claims has one answer, and stored bytes are never trusted.
 
 use guard_core::claim::{
-    ClaimRecord, Denied, RecordRef, Standing, decide, start_is_ours, start_json,
+    ClaimRecord, Denied, RecordRef, Standing, decide, fruitless, start_is_ours, start_json,
 };
 use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, PutId, TenantId};
 use guard_core::keys::Subject;
@@ -145,16 +145,33 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_claim_is_an_error_or_still_a_valid_claim(at in 0usize..300, byte: u8, cut in 0usize..300) {
-        let mut bytes = claim(1, 1, 1, 1).to_json();
-        let at = at % bytes.len();
-        bytes[at] = byte;
-        if let Ok(read) = ClaimRecord::from_json(&bytes) {
-            prop_assert_eq!(ClaimRecord::from_json(&read.to_json()), Ok(read));
+    fn a_damaged_claim_is_refused(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let whole = claim(1, 1, 1, 1).to_json();
+        let mut damaged = whole.clone();
+        damaged[at.index(whole.len())] = byte;
+        if damaged != whole {
+            prop_assert!(ClaimRecord::from_json(&damaged).is_err());
         }
-        let cut = cut % bytes.len();
-        prop_assert!(ClaimRecord::from_json(&bytes[..cut]).is_err());
+        prop_assert!(ClaimRecord::from_json(&whole[..cut.index(whole.len())]).is_err());
     }
+}
+
+#[test]
+fn a_claim_from_before_claims_had_a_check_is_read() {
+    let claim = claim(1, 1, 1, 1);
+    let text = String::from_utf8(claim.to_json()).unwrap();
+    let (old, _) = text.split_once(",\"check\"").unwrap();
+    let old = format!("{old}}}");
+    assert_eq!(ClaimRecord::from_json(old.as_bytes()), Ok(claim));
+}
+
+#[test]
+fn only_what_came_after_the_last_checkpoint_is_fruitless() {
+    let start = |number| Ordinal::new("start", number).unwrap();
+    assert_eq!(fruitless(start(7), []), 7);
+    assert_eq!(fruitless(start(7), [start(2), start(5), start(3)]), 2);
+    assert_eq!(fruitless(start(7), [start(7)]), 0);
+    assert_eq!(fruitless(start(7), [start(9)]), 0);
 }
 
 #[test]

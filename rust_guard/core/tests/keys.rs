@@ -32,6 +32,7 @@ proptest! {
             (subject.start_key(start), "starts", 5),
             (subject.video_key(subject.attempt, start), "videos", 5),
             (subject.seal_key(subject.attempt, start), "videos", 5),
+            (subject.conditioning_key(subject.attempt, start), "checkpoints", 6),
         ];
         for (key, root, depth) in keys {
             let segments: Vec<_> = key.split('/').collect();

@@ -2,7 +2,7 @@
 
 mod cases;
 
-use guard_core::tensors::{MAX_BYTES, TensorFlaw, check};
+use guard_core::tensors::{MAX_BYTES, TensorFlaw, check, check_conditioning};
 use proptest::prelude::*;
 
 /// A safetensors file of `header` and `data`.
@@ -45,6 +45,37 @@ fn latents_with_or_without_their_prompts_pass() {
         let alone = tensors(&[("latents", dtype, "[1,2]", size)]);
         assert_eq!(check(&alone), Ok(()), "{dtype}");
     }
+}
+
+#[test]
+fn a_conditioning_has_the_prompts_and_no_latents() {
+    let embeds = ("prompt_embeds", "BF16", "[1,4,8]", 64);
+    let mask = ("prompt_attention_mask", "BOOL", "[1,4]", 4);
+    let negative = ("negative_prompt_embeds", "BF16", "[1,4,8]", 64);
+    for good in [&[embeds][..], &[embeds, mask], &[negative, mask, embeds]] {
+        assert_eq!(check_conditioning(&tensors(good)), Ok(()), "{good:?}");
+    }
+    let latents = ("latents", "BF16", "[1,2]", 4);
+    for bad in [
+        &[][..],
+        &[mask],
+        &[negative, mask],
+        &[embeds, latents],
+        &[embeds, embeds],
+        &[embeds, ("weights", "BF16", "[1,2]", 4)],
+    ] {
+        let judged = check_conditioning(&tensors(bad));
+        assert_eq!(judged, Err(TensorFlaw::Names), "{bad:?}");
+    }
+    assert_eq!(check_conditioning(&good()), Err(TensorFlaw::Names));
+    let mut infinite = tensors(&[embeds]);
+    let last = infinite.len() - 1;
+    infinite[last - 1..].copy_from_slice(&[0x80, 0x7f]);
+    assert_eq!(check_conditioning(&infinite), Err(TensorFlaw::NotFinite));
+    assert_eq!(
+        check_conditioning(&infinite[..last]),
+        Err(TensorFlaw::Truncated)
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::deadline::Deadline;
 use crate::error::GuardError;
+use crate::multipart::Parts;
 
 /// A listing longer than this is not the guard's own doing.
 const MAX_LISTED: usize = 20_000;
@@ -42,11 +43,12 @@ pub enum Found {
 /// A bucket, seen through an `object_store` implementation.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    parts: Option<Parts>,
 }
 
 /// What one try came to.
-enum Try<T> {
+pub(crate) enum Try<T> {
     Done(T),
     Again(String),
     Hopeless(String),
@@ -56,7 +58,39 @@ impl Bucket {
     /// Wraps a store. It must not retry by itself: a repeated put would hide who won.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, parts: None }
+    }
+
+    /// The same bucket, which takes large objects in parts.
+    #[must_use]
+    pub fn in_parts(self, parts: Parts) -> Self {
+        Self {
+            parts: Some(parts),
+            ..self
+        }
+    }
+
+    /// Puts a file under `key` unless something is there, in parts if it is large.
+    ///
+    /// # Errors
+    /// [`GuardError::StoreUnavailable`] after the deadline.
+    pub async fn create_file(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        content_type: &'static str,
+        deadline: &Deadline,
+    ) -> Result<Created, GuardError> {
+        match &self.parts {
+            Some(parts) if bytes.len() as u64 > parts.above => {
+                self.create_in_parts(parts, key, bytes, content_type, deadline)
+                    .await
+            }
+            _ => {
+                let payload = PutPayload::from_bytes(bytes.clone());
+                self.create(key, payload, content_type, deadline).await
+            }
+        }
     }
 
     /// Puts `payload` under `key` unless something is there.
@@ -200,6 +234,82 @@ impl Bucket {
         .await
     }
 
+    /// Up to `limit` keys below `prefix` (a whole path segment) that come after `after`, in order.
+    ///
+    /// # Errors
+    /// [`GuardError::StoreUnavailable`] after the deadline.
+    pub async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        deadline: &Deadline,
+    ) -> Result<Vec<String>, GuardError> {
+        let path = Path::from(prefix);
+        let after = after.map(Path::from);
+        repeat("list", prefix, deadline, || async {
+            let stream = match &after {
+                None => self.store.list(Some(&path)),
+                Some(after) => self.store.list_with_offset(Some(&path), after),
+            };
+            match stream.take(limit).try_collect::<Vec<_>>().await {
+                Ok(found) => {
+                    Try::Done(found.iter().map(|meta| meta.location.to_string()).collect())
+                }
+                Err(error) => failed(&error),
+            }
+        })
+        .await
+    }
+
+    /// Folders right below `prefix`.
+    ///
+    /// # Errors
+    /// [`GuardError::StoreUnavailable`] after the deadline.
+    pub async fn folders(
+        &self,
+        prefix: &str,
+        deadline: &Deadline,
+    ) -> Result<Vec<String>, GuardError> {
+        let path = Path::from(prefix);
+        repeat("list", prefix, deadline, || async {
+            match self.store.list_with_delimiter(Some(&path)).await {
+                Ok(found) => Try::Done(
+                    found
+                        .common_prefixes
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
+                ),
+                Err(error) => failed(&error),
+            }
+        })
+        .await
+    }
+
+    /// Deletes objects, a thousand at a time; one that is not there is deleted already.
+    ///
+    /// # Errors
+    /// [`GuardError::StoreUnavailable`] after the deadline.
+    pub async fn delete_all(&self, keys: &[String], deadline: &Deadline) -> Result<(), GuardError> {
+        let Some(first) = keys.first() else {
+            return Ok(());
+        };
+        let paths: Vec<Path> = keys.iter().map(|key| Path::from(key.as_str())).collect();
+        repeat("delete", first, deadline, || async {
+            let locations = stream::iter(paths.clone().into_iter().map(Ok)).boxed();
+            let mut outcomes = self.store.delete_stream(locations);
+            while let Some(outcome) = outcomes.next().await {
+                match outcome {
+                    Ok(_) | Err(Error::NotFound { .. }) => {}
+                    Err(error) => return failed(&error),
+                }
+            }
+            Try::Done(())
+        })
+        .await
+    }
+
     /// Deletes an object; one that is not there is deleted already.
     ///
     /// # Errors
@@ -217,7 +327,7 @@ impl Bucket {
 }
 
 /// Runs `once` until it is done, hopeless, or out of time.
-async fn repeat<T, F: Future<Output = Try<T>>>(
+pub(crate) async fn repeat<T, F: Future<Output = Try<T>>>(
     verb: &str,
     key: &str,
     deadline: &Deadline,
@@ -239,7 +349,7 @@ async fn repeat<T, F: Future<Output = Try<T>>>(
 }
 
 /// An error of the store that is not an outcome: worth another try, or not.
-fn failed<T>(error: &Error) -> Try<T> {
+pub(crate) fn failed<T>(error: &Error) -> Try<T> {
     let cause = cause_of(error);
     match error {
         Error::PermissionDenied { .. }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use guard_core::checkpoint::{Checkpoint, Unusable, candidates, progress, rank};
 use guard_core::ids::{Digest, Fingerprint};
 use guard_core::keys::Place;
+use guard_core::lifecycle::Event;
 use guard_core::record::{Corrupt, MAX_BYTES as MAX_RECORD};
 use guard_core::tensors::{MAX_BYTES, TensorFlaw, check};
 use sha2::{Digest as _, Sha256};
 
 use crate::bucket::{Found, hex};
 use crate::claim::Claim;
+use crate::conditioning::{BrokenOnes, StoredConditioning};
 use crate::deadline::Deadline;
 use crate::error::GuardError;
 use crate::put_once::Once;
@@ -40,12 +42,13 @@ pub struct RejectedCheckpoint {
 
 impl Guard {
     /// Checks the safetensors file at `path` and stores it as this start's checkpoint after `step`
-    /// of `total` steps; its record is written after it.
+    /// of `total` steps; its record is written after it. `conditioning` is what [`Self::conditioning`]
+    /// gave for the same claim, unless the file holds the embeddings itself.
     ///
     /// May be repeated with the same file.
     ///
     /// # Errors
-    /// `BadCheckpoint` (nothing was uploaded), `ClaimConflict` when this start stored other bytes
+    /// `BadCheckpoint` or `OutOfOrder` (nothing was uploaded), `ClaimConflict` when this start stored other bytes
     /// for that step, `InvalidId`, `StoreUnavailable`.
     pub async fn checkpoint(
         &self,
@@ -53,8 +56,12 @@ impl Guard {
         path: &Path,
         (step, total): (i64, i64),
         fingerprint: Fingerprint,
+        conditioning: Option<&StoredConditioning>,
     ) -> Result<StoredCheckpoint, GuardError> {
+        let conditioning = conditioning.map(|apart| apart.of(claim)).transpose()?;
         let (step, total) = progress(step, total)?;
+        let storing = Event::Checkpoint(step);
+        claim.life.may(&storing)?;
         let bytes = load(path)?;
         check(&bytes)?;
         let checkpoint = Checkpoint {
@@ -68,6 +75,7 @@ impl Guard {
             fingerprint,
             sha256: Digest::new(&hex(&Sha256::digest(&bytes)))?,
             size: bytes.len() as u64,
+            conditioning,
         };
         let stored = stored(claim, checkpoint);
         let deadline = self.deadline_for(stored.checkpoint.size);
@@ -80,6 +88,7 @@ impl Guard {
         self.put_once(&file, bytes, &deadline).await?;
         self.write_record(claim, &stored.checkpoint, &deadline)
             .await?;
+        claim.life.did(&storing)?;
         Ok(stored)
     }
 
@@ -106,7 +115,9 @@ impl Guard {
     /// checks it and writes it to `path`.
     ///
     /// The newest step wins; among equal steps one of `preferred`; then the newest attempt and
-    /// start. What cannot be used is set aside and reported, and the next best is tried.
+    /// start. What cannot be used is set aside and reported, and the next best is tried. Where the
+    /// embeddings are kept apart they are checked as well, and written to `conditioning`; without
+    /// that path they are not looked at.
     ///
     /// # Errors
     /// `BadCheckpoint` when `path` cannot be written; `StoreUnavailable`.
@@ -114,6 +125,7 @@ impl Guard {
         &self,
         claim: &Claim,
         path: &Path,
+        conditioning: Option<&Path>,
         preferred: Option<&Fingerprint>,
     ) -> Result<(Option<StoredCheckpoint>, Vec<RejectedCheckpoint>), GuardError> {
         let deadline = self.deadline();
@@ -122,6 +134,7 @@ impl Guard {
         let mut places = candidates(&claim.subject, keys.iter().map(String::as_str));
         places.truncate(MAX_TRIED);
         let mut rejected = Vec::new();
+        let mut broken = BrokenOnes::default();
         for same_step in places.chunk_by(|a, b| a.step == b.step) {
             let mut found = Vec::new();
             for place in same_step {
@@ -132,7 +145,10 @@ impl Guard {
             }
             rank(&mut found, preferred);
             for checkpoint in found {
-                match self.download(claim, &checkpoint).await? {
+                match self
+                    .fetch(claim, &checkpoint, conditioning, &mut broken)
+                    .await?
+                {
                     Ok(bytes) => {
                         local_file::replace(path, &bytes).map_err(|_| TensorFlaw::Unwritable)?;
                         return Ok((Some(stored(claim, checkpoint)), rejected));
@@ -159,6 +175,30 @@ impl Guard {
         Ok(Checkpoint::from_json(&body, &claim.subject, place)
             .map_err(Unusable::from)
             .and_then(|found| found.serves(&claim.spec_digest).map(|()| found)))
+    }
+
+    /// The checkpoint's bytes, once its conditioning lies at `conditioning`, if that is wanted.
+    async fn fetch(
+        &self,
+        claim: &Claim,
+        checkpoint: &Checkpoint,
+        conditioning: Option<&Path>,
+        broken: &mut BrokenOnes,
+    ) -> Result<Result<Bytes, Unusable>, GuardError> {
+        if let Some(why) = conditioning.and_then(|_| broken.known(checkpoint)) {
+            return Ok(Err(why.into()));
+        }
+        let bytes = match self.download(claim, checkpoint).await? {
+            Ok(bytes) => bytes,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(path) = conditioning
+            && let Err(why) = self.fetch_conditioning(claim, checkpoint, path).await?
+        {
+            broken.note(checkpoint, why);
+            return Ok(Err(why.into()));
+        }
+        Ok(Ok(bytes))
     }
 
     /// The checkpoint's bytes: hashed first, and parsed only if they are what was stored.
@@ -197,7 +237,7 @@ fn set_aside(claim: &Claim, place: Place, why: Unusable) -> RejectedCheckpoint {
 }
 
 /// Reads the file once: what is checked is what is uploaded, whatever happens to the file.
-fn load(path: &Path) -> Result<Bytes, TensorFlaw> {
+pub(crate) fn load(path: &Path) -> Result<Bytes, TensorFlaw> {
     let bytes = local_file::read(path, MAX_BYTES).map_err(|_| TensorFlaw::Unreadable)?;
     bytes.map(Bytes::from).ok_or(TensorFlaw::TooLarge)
 }

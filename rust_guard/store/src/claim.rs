@@ -1,18 +1,22 @@
 //! Claims and starts in the bucket.
 
 use guard_core::claim::{
-    ClaimRecord, Denied, RecordRef, Standing, decide, start_is_ours, start_json,
+    ClaimRecord, Denied, MAX_FRUITLESS, RecordRef, Standing, decide, fruitless, start_is_ours,
+    start_json,
 };
 use guard_core::ids::{Digest, Ordinal, PutId};
 use guard_core::keys::Subject;
+use guard_core::lifecycle::Relation;
 use guard_core::record::{Corrupt, MAX_BYTES};
 
 use crate::Guard;
 use crate::bucket::Found;
 use crate::deadline::Deadline;
 use crate::error::GuardError;
+use crate::life::Life;
 
-/// No honest attempt is started more often; it bounds the search for a free number.
+/// However many checkpoints it leaves, no honest attempt is started more often; it bounds the
+/// search for a free number.
 const MAX_STARTS: u32 = 10_000;
 
 /// The right to work on an attempt, and the number of this start of it.
@@ -26,6 +30,10 @@ pub struct Claim {
     pub standing: Standing,
     /// Number of this start: no other process has it, so nobody else writes its keys.
     pub start: Ordinal,
+    /// Where this start is.
+    pub life: Life,
+    /// What was put, or would have been.
+    pub(crate) ours: ClaimRecord,
 }
 
 impl Guard {
@@ -34,7 +42,8 @@ impl Guard {
     /// `put_id` names this call; drawn from the operating system when none is given.
     ///
     /// # Errors
-    /// `DuplicateClaim`, `ClaimConflict`, `CorruptRecord`, `TooManyStarts`, `StoreUnavailable`.
+    /// `DuplicateClaim`, `ClaimConflict`, `CorruptRecord`, `StaleAttempt`, `TooManyStarts`,
+    /// `StoreUnavailable`.
     pub async fn claim(
         &self,
         subject: Subject,
@@ -51,13 +60,31 @@ impl Guard {
             put_id,
         };
         let standing = self.stand(&ours, &deadline).await?;
+        let newest = self.newest_attempt(&ours.subject, &deadline).await?;
+        let life = Life::claimed(Relation::of_claimant(&ours, &ours, newest))?;
         let start = self.take_start(&ours, &deadline).await?;
         Ok(Claim {
-            subject: ours.subject,
-            spec_digest: ours.spec_digest,
+            subject: ours.subject.clone(),
+            spec_digest: ours.spec_digest.clone(),
             standing,
             start,
+            life,
+            ours,
         })
+    }
+
+    /// The newest attempt at the job that anybody has claimed.
+    async fn newest_attempt(
+        &self,
+        subject: &Subject,
+        deadline: &Deadline,
+    ) -> Result<Ordinal, GuardError> {
+        let keys = self
+            .bucket
+            .list(&subject.job_claims_prefix(), deadline)
+            .await?;
+        let attempts = keys.iter().filter_map(|key| subject.parse_claim_key(key));
+        Ok(attempts.max().unwrap_or(subject.attempt))
     }
 
     async fn stand(&self, ours: &ClaimRecord, deadline: &Deadline) -> Result<Standing, GuardError> {
@@ -94,12 +121,44 @@ impl Guard {
                 Some(Found::Body(held)) if start_is_ours(&held, &ours.put_id) => return Ok(start),
                 // The first refusal is worth a listing; after it, numbers are tried one by one.
                 Some(_) if start == Ordinal::FIRST => {
-                    start = self.last_start(&ours.subject, deadline).await?.next();
+                    let last = self.last_start(&ours.subject, deadline).await?;
+                    self.refuse_poison(&ours.subject, last, deadline).await?;
+                    start = last.next();
                 }
                 Some(_) => start = start.next(),
             }
         }
         Err(GuardError::TooManyStarts(start.get()))
+    }
+
+    /// Refuses an attempt that ended start after start without a checkpoint. A sealed video of the
+    /// job, whoever made it, leaves nothing to render that could do harm.
+    async fn refuse_poison(
+        &self,
+        subject: &Subject,
+        last: Ordinal,
+        deadline: &Deadline,
+    ) -> Result<(), GuardError> {
+        if last.get() < MAX_FRUITLESS {
+            return Ok(());
+        }
+        let (checkpoints, videos) = (subject.checkpoints_prefix(), subject.videos_prefix());
+        let (checkpoints, videos) = tokio::try_join!(
+            self.bucket.list(&checkpoints, deadline),
+            self.bucket.list(&videos, deadline),
+        )?;
+        let marks = checkpoints
+            .iter()
+            .filter_map(|key| subject.parse_checkpoint_record_key(key))
+            .filter(|place| place.attempt == subject.attempt)
+            .map(|place| place.start);
+        let sealed = videos
+            .iter()
+            .any(|key| subject.parse_seal_key(key).is_some());
+        if sealed || fruitless(last, marks) < MAX_FRUITLESS {
+            return Ok(());
+        }
+        Err(GuardError::TooManyStarts(last.get()))
     }
 
     async fn last_start(

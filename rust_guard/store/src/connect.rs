@@ -10,6 +10,10 @@ use url::Url;
 
 use crate::bucket::Bucket;
 use crate::error::GuardError;
+use crate::multipart::{Conditional, Parts};
+
+/// Bytes of a part of a large object.
+pub const PART: u64 = 8 << 20;
 
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 
@@ -25,6 +29,8 @@ pub struct Endpoint {
     pub secret_key: String,
     /// Region used in signatures.
     pub region: String,
+    /// Objects of more bytes than this are uploaded in parts; from [`PART`].
+    pub multipart_above: u64,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -50,6 +56,12 @@ impl Endpoint {
             return Err(InvalidId {
                 field: "endpoint",
                 rule: "an http or https URL",
+            });
+        }
+        if self.multipart_above < PART {
+            return Err(InvalidId {
+                field: "multipart_above",
+                rule: "at least 8 MiB",
             });
         }
         let in_bucket = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
@@ -97,9 +109,18 @@ pub fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<Bucket, GuardEr
         .with_secret_access_key(&endpoint.secret_key)
         .with_region(&endpoint.region)
         .with_client_options(options)
+        .with_http_connector(Conditional::default())
         .with_retry(once)
         .build()
-        .map(|store| Bucket::new(Arc::new(store)))
+        .map(|store| {
+            let store = Arc::new(store);
+            let parts = Parts {
+                store: store.clone(),
+                above: endpoint.multipart_above,
+                size: PART as usize,
+            };
+            Bucket::new(store).in_parts(parts)
+        })
         .map_err(|error| GuardError::StoreUnavailable {
             doing: "connect".to_owned(),
             cause: crate::bucket::cause_of(&error),

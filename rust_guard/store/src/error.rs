@@ -7,7 +7,10 @@
 //! ├── DuplicateClaim     conflict              another record ordered this attempt first
 //! ├── ClaimConflict      conflict              another spec, tenant or file holds the key
 //! ├── CorruptRecord      retryable             a stored claim or seal is not one
-//! ├── TooManyStarts      retryable elsewhere   the attempt was started thousands of times
+//! ├── OutOfOrder         retryable             the caller asked for what does not follow
+//! ├── StaleAttempt       retryable             a later attempt at the job has been claimed
+//! ├── ClaimLost          retryable             the claim is gone, damaged or another's
+//! ├── TooManyStarts      retryable elsewhere   start after start ended without a checkpoint
 //! ├── BadArtifact        retryable             the video failed its checks
 //! ├── BadCheckpoint      retryable             the checkpoint failed its checks, or the disk failed
 //! ├── BadManifest        retryable             the manifest failed its checks
@@ -18,6 +21,7 @@ use guard_core::claim::{Denied, RecordRef};
 use guard_core::container::Flaw;
 use guard_core::failure::{FailureClass, classify};
 use guard_core::ids::InvalidId;
+use guard_core::lifecycle::Refused;
 use guard_core::manifest::ManifestFlaw;
 use guard_core::record::Corrupt;
 use guard_core::tensors::TensorFlaw;
@@ -55,8 +59,22 @@ pub enum GuardError {
         /// What is wrong with it.
         problem: Corrupt,
     },
-    /// The attempt was started more often than any honest attempt is.
-    #[error("the attempt has been started {0} times")]
+    /// The start is not where this can follow: nothing was done.
+    #[error("out of order: {event} does not follow on {state}")]
+    OutOfOrder {
+        /// Where the start is.
+        state: &'static str,
+        /// What was asked for.
+        event: &'static str,
+    },
+    /// A later attempt at the job has been claimed: this one is for nothing.
+    #[error("a later attempt at the job has been claimed")]
+    StaleAttempt,
+    /// The claim that this start had is gone, damaged or another's.
+    #[error("the claim is gone, damaged or another's")]
+    ClaimLost,
+    /// Start after start of the attempt ended without a checkpoint: it takes its process along.
+    #[error("the attempt has been started {0} times, the last ones without a checkpoint")]
     TooManyStarts(u32),
     /// The video failed a check and was not uploaded.
     #[error("bad artifact: {0}")]
@@ -82,6 +100,9 @@ impl GuardError {
             Self::DuplicateClaim(_) => "duplicate_claim",
             Self::ClaimConflict(_) => "claim_conflict",
             Self::CorruptRecord { .. } => "corrupt_record",
+            Self::OutOfOrder { .. } => "out_of_order",
+            Self::StaleAttempt => "stale_attempt",
+            Self::ClaimLost => "claim_lost",
             Self::TooManyStarts(_) => "too_many_starts",
             Self::BadArtifact(_) | Self::BadCheckpoint(_) | Self::BadManifest(_) => "bad_output",
             Self::InvalidId(_) => "invalid_id",
@@ -103,6 +124,19 @@ impl GuardError {
                 key: key.to_owned(),
                 problem,
             },
+        }
+    }
+}
+
+impl From<Refused> for GuardError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            // Who holds it instead is known where the claim is read, and said there.
+            Refused::Duplicate => Self::ClaimConflict("record"),
+            Refused::Conflict(what) => Self::ClaimConflict(what),
+            Refused::Stale => Self::StaleAttempt,
+            Refused::LostClaim => Self::ClaimLost,
+            Refused::OutOfOrder { state, event } => Self::OutOfOrder { state, event },
         }
     }
 }

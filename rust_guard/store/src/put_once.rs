@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use guard_core::ids::Digest;
-use object_store::PutPayload;
 
 use crate::Guard;
 use crate::bucket::{Created, Found};
@@ -34,10 +33,9 @@ impl Guard {
     ) -> Result<(), GuardError> {
         let size = bytes.len() as u64;
         for tries in 0.. {
-            let payload = PutPayload::from_bytes(bytes.clone());
             if self
                 .bucket
-                .create(once.key, payload, once.content_type, deadline)
+                .create_file(once.key, &bytes, once.content_type, deadline)
                 .await?
                 == Created::New
             {

@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use guard_core::container::{Expected, Flaw, check};
 use guard_core::ids::Digest;
+use guard_core::lifecycle::Event;
 use guard_core::record::{Corrupt, MAX_BYTES};
 use guard_core::seal::{Seal, Unusable};
 use sha2::{Digest as _, Sha256};
@@ -51,8 +52,8 @@ impl Guard {
     /// May be repeated with the same file, not with another: a new render is a new start.
     ///
     /// # Errors
-    /// `BadArtifact` or `BadManifest` (nothing was uploaded), `ClaimConflict` when this start sealed other bytes,
-    /// `StoreUnavailable`.
+    /// `BadArtifact`, `BadManifest`, `OutOfOrder` or `ClaimLost` (nothing was uploaded),
+    /// `ClaimConflict` when this start sealed other bytes, `StoreUnavailable`.
     pub async fn seal(
         &self,
         claim: &Claim,
@@ -79,12 +80,15 @@ impl Guard {
             content_type: "video/mp4",
             what: "artifact",
         };
+        let sealing = Event::Seal(seal.sha256.clone());
+        self.may_still(claim, &sealing, &deadline).await?;
         self.put_once(&video, bytes, &deadline).await?;
         if let Some(document) = manifest {
             let key = claim.subject.manifest_key(seal.attempt, seal.start);
             self.put_manifest(&key, document, &deadline).await?;
         }
         self.write_seal(claim, &seal, &deadline).await?;
+        claim.life.did(&sealing)?;
         Ok(artifact(claim, &seal))
     }
 
@@ -130,7 +134,11 @@ impl Guard {
         let mut rejected = Vec::new();
         for (_, key) in seals {
             match self.adopt(claim, key, &deadline).await? {
-                Ok(seal) => return Ok((Some(artifact(claim, &seal)), rejected)),
+                Ok(seal) => {
+                    // Whoever has sealed another, or has ended, may look and not announce it.
+                    let _ = claim.life.did(&Event::Adopt(seal.sha256.clone()));
+                    return Ok((Some(artifact(claim, &seal)), rejected));
+                }
                 Err(why) => rejected.push(Rejected {
                     key: key.clone(),
                     why,

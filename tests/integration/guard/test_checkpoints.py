@@ -54,7 +54,7 @@ def test_the_newest_step_is_found_by_another_attempt(
     first = job.claim(guard)
     assert guard.latest_checkpoint(first, target) is None
     assert not target.exists()
-    stored = {step: put(first, step) for step in (8, 24, 16)}
+    stored = {step: put(first, step) for step in (8, 16, 24)}
     found = guard.latest_checkpoint(job.claim(guard, attempt=2, offset=9), target, "h100")
     assert found == stored[24]
     assert found is not None
@@ -121,6 +121,7 @@ def test_release_deletes_the_checkpoints_of_its_incarnation_alone(
         for step in range(1, 12):
             put(claim, step)
     assert len(store.listing(folder(job))) == 44
+    guard.announce(claim)
     for _ in range(2):
         guard.release(claim)
         assert store.listing(folder(job)) == []

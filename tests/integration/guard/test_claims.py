@@ -185,6 +185,7 @@ def test_release_deletes_the_starts_and_keeps_the_claims(
     claim = job.claim(guard)
     starts = f"starts/{job.pool_incarnation}/{job.job_id}/"
     assert len(store.listing(starts)) == 2
+    guard.announce(claim)
     guard.release(claim)
     guard.release(claim)
     assert store.listing(starts) == []

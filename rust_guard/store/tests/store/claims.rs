@@ -7,6 +7,7 @@ use crate::faulty::{Fault, Faulty};
 use guard_core::claim::{RecordRef, Standing};
 use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
 use guard_core::keys::Subject;
+use guard_core::lifecycle::End;
 use guard_store::{Bucket, Claim, Guard, GuardError};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -89,9 +90,9 @@ async fn sixteen_racers_of_different_records_leave_one_owner() {
 }
 
 #[tokio::test]
-async fn sixteen_starts_of_one_record_get_sixteen_numbers() {
+async fn ten_starts_of_one_record_get_ten_numbers() {
     let store = Faulty::sound();
-    let starts = (0..16).map(|_| {
+    let starts = (0..10).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { claim(&store, 5, "aa").await.unwrap().start.get() })
     });
@@ -100,7 +101,7 @@ async fn sixteen_starts_of_one_record_get_sixteen_numbers() {
         numbers.push(start.await.unwrap());
     }
     numbers.sort_unstable();
-    assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -164,6 +165,60 @@ async fn a_corrupt_claim_is_a_typed_error() {
     }
 }
 
+/// Puts an object that tells that a start came somewhere.
+async fn leave(store: &Arc<Faulty>, key: &str) {
+    let path = Path::from(key);
+    store.put(&path, b"{}".to_vec().into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_ten_starts_in_a_row_is_poison() {
+    let store = Faulty::sound();
+    for start in 1..=10 {
+        assert_eq!(claim(&store, 5, "aa").await.unwrap().start.get(), start);
+    }
+    for _ in 0..2 {
+        let refused = claim(&store, 5, "aa").await.unwrap_err();
+        assert_eq!(refused, GuardError::TooManyStarts(10));
+        assert_eq!(refused.code(), "too_many_starts");
+    }
+    // Another attempt, as on another slot, begins anew.
+    let (second, spec) = (subject(2), digest("aa"));
+    let other = guard(&store).claim(second, record(9), spec, None).await;
+    assert_eq!(other.unwrap().start.get(), 1);
+}
+
+#[tokio::test]
+async fn only_starts_after_the_last_checkpoint_count_towards_poison() {
+    let store = Faulty::sound();
+    for start in 1..=25 {
+        let claim = claim(&store, 5, "aa").await.unwrap();
+        assert_eq!(claim.start.get(), start);
+        if start % 9 == 0 {
+            let prefix = claim.subject.checkpoints_prefix();
+            leave(&store, &format!("{prefix}/1-{start}/00008.json")).await;
+        }
+    }
+    // A checkpoint of another attempt says nothing about this one.
+    let prefix = subject(1).checkpoints_prefix();
+    leave(&store, &format!("{prefix}/2-99/00008.json")).await;
+    for start in 26..=28 {
+        assert_eq!(claim(&store, 5, "aa").await.unwrap().start.get(), start);
+    }
+    let refused = claim(&store, 5, "aa").await;
+    assert_eq!(refused, Err(GuardError::TooManyStarts(28)));
+}
+
+#[tokio::test]
+async fn a_sealed_job_is_adopted_however_often_it_is_started() {
+    let store = Faulty::sound();
+    let prefix = subject(1).videos_prefix();
+    leave(&store, &format!("{prefix}/2-1.json")).await;
+    for start in 1..=30 {
+        assert_eq!(claim(&store, 5, "aa").await.unwrap().start.get(), start);
+    }
+}
+
 #[tokio::test]
 async fn release_frees_the_starts_of_every_attempt_and_keeps_the_claims() {
     let store = Faulty::sound();
@@ -175,6 +230,7 @@ async fn release_frees_the_starts_of_every_attempt_and_keeps_the_claims() {
         .claim(subject(2), record(9), digest("aa"), None)
         .await
         .unwrap();
+    guard(&store).announce(&second, End::Cancelled).unwrap();
     guard(&store).release(&second).await.unwrap();
     guard(&store).release(&second).await.unwrap();
     let bucket = Bucket::new(store.clone());

@@ -1,16 +1,19 @@
 //! An in-memory store with one fault.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 /// How the store misbehaves on puts.
@@ -24,6 +27,14 @@ pub enum Fault {
     ConflictInFlight(usize),
     /// The first puts fail with an error of the server.
     Fail(usize),
+    /// The first deletions fail with an error of the server.
+    FailDeletes(usize),
+    /// The first parts of uploads fail with an error of the server.
+    FailParts(usize),
+    /// The first completion is done, and its answer lost.
+    LoseCompletion,
+    /// No upload can be completed.
+    FailCompletions,
     /// No put is ever answered.
     Hang,
     /// `If-None-Match` is ignored.
@@ -35,6 +46,11 @@ pub struct Faulty {
     inner: InMemory,
     fault: Fault,
     puts: AtomicUsize,
+    deletes: AtomicUsize,
+    parts: AtomicUsize,
+    completions: AtomicUsize,
+    unfinished: AtomicUsize,
+    reads: Mutex<Vec<String>>,
 }
 
 impl Faulty {
@@ -43,11 +59,32 @@ impl Faulty {
             inner: InMemory::new(),
             fault,
             puts: AtomicUsize::new(0),
+            deletes: AtomicUsize::new(0),
+            parts: AtomicUsize::new(0),
+            completions: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
+            reads: Mutex::default(),
         })
     }
 
     pub fn sound() -> Arc<Self> {
         Self::with(Fault::None)
+    }
+
+    /// Parts of uploads that were sent.
+    pub fn parts(&self) -> usize {
+        self.parts.load(Ordering::SeqCst)
+    }
+
+    /// Uploads that were begun, and neither completed nor given up.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::SeqCst)
+    }
+
+    /// How often an object was read.
+    pub fn reads_of(&self, key: &str) -> usize {
+        let reads = self.reads.lock().unwrap();
+        reads.iter().filter(|read| *read == key).count()
     }
 }
 
@@ -101,6 +138,7 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reads.lock().unwrap().push(at.to_string());
         self.inner.get_opts(at, options).await
     }
 
@@ -108,6 +146,11 @@ impl ObjectStore for Faulty {
         &self,
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
+        if let Fault::FailDeletes(count) = self.fault
+            && self.deletes.fetch_add(1, Ordering::SeqCst) < count
+        {
+            return stream::once(async { Err(server_error()) }).boxed();
+        }
         self.inner.delete_stream(paths)
     }
 
@@ -121,5 +164,72 @@ impl ObjectStore for Faulty {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[async_trait]
+impl MultipartStore for Faulty {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.create_multipart_opts(path, PutMultipartOptions::default())
+            .await
+    }
+
+    async fn create_multipart_opts(
+        &self,
+        path: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<MultipartId> {
+        self.unfinished.fetch_add(1, Ordering::SeqCst);
+        self.inner.create_multipart_opts(path, opts).await
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        let number = self.parts.fetch_add(1, Ordering::SeqCst);
+        match self.fault {
+            Fault::FailParts(count) if number < count => Err(server_error()),
+            _ => self.inner.put_part(path, id, part_idx, data).await,
+        }
+    }
+
+    /// Conditional, as a store that honours `If-None-Match` there.
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        let number = self.completions.fetch_add(1, Ordering::SeqCst);
+        if self.fault == Fault::FailCompletions {
+            return Err(server_error());
+        }
+        if self
+            .inner
+            .get_opts(path, GetOptions::default())
+            .await
+            .is_ok()
+        {
+            return Err(Error::Precondition {
+                path: path.to_string(),
+                source: "412".into(),
+            });
+        }
+        let done = self.inner.complete_multipart(path, id, parts).await?;
+        self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        if self.fault == Fault::LoseCompletion && number == 0 {
+            return Err(server_error());
+        }
+        Ok(done)
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.inner.abort_multipart(path, id).await?;
+        self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
     }
 }

@@ -3,5 +3,9 @@
 mod artifacts;
 mod checkpoints;
 mod claims;
+mod collections;
+mod conditionings;
 mod containers;
 mod faulty;
+mod lives;
+mod multipart;
