@@ -18,7 +18,7 @@ from gpu_consumer.render.events import Died, Ready
 from gpu_consumer.render.renderer import Renderer
 from gpu_consumer.slot_log import FencedError, SlotLog
 from gpu_consumer.worker import OrderError, Worker
-from infra.settings import Settings, settings
+from infra.settings import STAND_IN, Settings, settings
 from infra.telemetry import log, start
 from infra.transactions import TransactionError
 from schemas.codec import codec
@@ -65,6 +65,8 @@ def main() -> int:
         log().error("guard.refused", code=error.code, error=str(error))
         renderer.close()
         return 1
+    if ready.model == STAND_IN:
+        log().warning("model.stand_in", device=ready.device_name, remedy="for load tests alone")
     worker = Worker(
         config, codec(config.registry), SlotLog(config, str(uuid.uuid4())), renderer, guard
     )

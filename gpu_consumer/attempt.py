@@ -39,6 +39,8 @@ class Attempt:
         claim: Proof of ownership, once claimed.
         frames_sha256: Of the raw frames, once rendered.
         resumed_from: Denoising steps that a checkpoint held.
+        steps_found: Denoising steps in the store when its child was launched; None: it was not.
+        steps_stored: Denoising steps in the store now, as far as they are this process's or found.
         checkpointed: The last checkpoint before a hand-over has been made.
     """
 
@@ -53,6 +55,8 @@ class Attempt:
     claim: Claim | None = None
     frames_sha256: str | None = None
     resumed_from: int = 0
+    steps_found: int | None = None
+    steps_stored: int = 0
     checkpointed: bool = False
 
     @classmethod
@@ -60,6 +64,16 @@ class Attempt:
         """Begin the attempt that an Assign at ``offset`` asks for, under its traceparent."""
         span = begin_span("render job", parent, job_id=order.job_id, attempt=order.attempt)
         return cls(order.n, order.attempt, job, offset, order.pool_incarnation, span)
+
+    @property
+    def got_further(self) -> bool:
+        """Whether it has stored denoising steps of its own."""
+        return self.steps_found is not None and self.steps_stored > self.steps_found
+
+    @property
+    def stored(self) -> int | None:
+        """Denoising steps in the store, once its child is launched."""
+        return None if self.steps_found is None else self.steps_stored
 
     @property
     def traceparent(self) -> str | None:

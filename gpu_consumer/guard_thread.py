@@ -68,12 +68,30 @@ class GuardThread:
         if self.storing or attempt.claim is None:
             made.path.unlink(missing_ok=True)
             return
-        self._storing = self._thread.submit(self._store, attempt.claim, made)
+        self._storing = self._thread.submit(self._store, attempt, attempt.claim, made)
 
     @property
     def storing(self) -> bool:
         """Whether a checkpoint is on its way to the store."""
         return self._storing is not None and not self._storing.done()
+
+    def announce(self, attempt: Attempt, sealed: rust_guard.Artifact | None = None) -> None:
+        """Ask the guard whether this end may be committed; without a video it is a cancellation.
+
+        Raises:
+            GuardError: it does not follow from where the attempt is.
+        """
+        if attempt.claim is not None:
+            self._guard.announce(attempt.claim, sealed)
+
+    def give_back(self, attempt: Attempt) -> None:
+        """Tell the guard that the attempt ends without an end of its job."""
+        if attempt.claim is None:
+            return
+        try:
+            self._guard.give_back(attempt.claim)
+        except rust_guard.GuardError as error:  # its end is committed already: nothing to save
+            log().error("attempt.not_given_back", job_id=attempt.job.job_id, error=str(error))
 
     def release(self, claim: rust_guard.Claim) -> None:
         """Delete what only a job under way needs."""
@@ -125,12 +143,13 @@ class GuardThread:
         crash_point("gpu_after_upload")
         return sealed
 
-    def _store(self, claim: rust_guard.Claim, made: Checkpointed) -> None:
+    def _store(self, attempt: Attempt, claim: rust_guard.Claim, made: Checkpointed) -> None:
         try:
             self._guard.checkpoint(claim, made.path, made.step, made.total, made.fingerprint)
         except rust_guard.GuardError as error:
             log().warning("checkpoint.not_stored", job_id=claim.job_id, code=error.code)
         else:
+            attempt.steps_stored = max(attempt.steps_stored, made.step)
             metrics.CHECKPOINTS.inc()
             crash_point("gpu_after_checkpoint")
         finally:

@@ -72,9 +72,21 @@ class SlotLog:
 
     def _refuse_to_begin_again(self) -> None:
         """A slot gets its first order after its first commit: orders without one mean a loss."""
-        place = TopicPartition(self.topic, self._slot)
-        if self._consumer.get_watermark_offsets(place, timeout=15.0)[1] > 0:
+        if self._end_of_log() > 0:
             raise KafkaException(KafkaError(KafkaError._NO_OFFSET, "the slot's offset is gone"))  # noqa: SLF001
+
+    def _end_of_log(self) -> int:
+        """Offset of the next order; waits for a partition so new that nobody leads it yet."""
+        give_up = time.monotonic() + 15.0
+        while True:
+            try:
+                place = TopicPartition(self.topic, self._slot)
+                return int(self._consumer.get_watermark_offsets(place, timeout=15.0)[1])
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > give_up:
+                    raise
+            time.sleep(_PAUSE)
 
     def start_reading(self) -> None:
         """Read orders from the committed place on."""
@@ -92,7 +104,11 @@ class SlotLog:
         return message
 
     def commit(
-        self, records: Sequence[Outgoing], done: int | None = None, offset: int | None = None
+        self,
+        records: Sequence[Outgoing],
+        done: int | None = None,
+        offset: int | None = None,
+        part: str = "gpu",
     ) -> None:
         """Commit ``records`` with the slot's place; try until it is known to be done.
 
@@ -100,6 +116,7 @@ class SlotLog:
             records: What to produce.
             done: Assignment number that ends with this; None: none does.
             offset: Next order to read after a crash; None: unchanged.
+            part: Names the crash points of this transaction.
 
         Raises:
             FencedError: the slot has been taken.
@@ -113,7 +130,7 @@ class SlotLog:
             ),
         )
         give_up = time.monotonic() + _PATIENCE
-        while not self._try(records, before, after):
+        while not self._try(records, before, after, part):
             if time.monotonic() > give_up:
                 raise TransactionError("Kafka has been away for too long")
             time.sleep(_PAUSE)
@@ -128,7 +145,7 @@ class SlotLog:
         """
         return self._read(timeout=3.0).mark.holder
 
-    def _try(self, records: Sequence[Outgoing], before: Place, after: Place) -> bool:
+    def _try(self, records: Sequence[Outgoing], before: Place, after: Place, part: str) -> bool:
         try:
             if not self._transactions.usable:
                 self._transactions.renew()
@@ -138,7 +155,7 @@ class SlotLog:
                 if found != before:
                     raise FencedError(f"slot {self._slot} is held by {found.mark.holder}")
             position = after.mark.position(self.topic, self._slot, after.offset)
-            self._transactions.commit(records, position, self._consumer)
+            self._transactions.commit(records, position, self._consumer, part)
         except (TransactionError, KafkaException) as error:
             log().warning("slot.commit_unknown", slot=self._slot, error=str(error))
             self._transactions.discard()

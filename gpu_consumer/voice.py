@@ -43,20 +43,21 @@ class Voice:
         self._now = now
         self._topics = Topics(settings.topic_prefix)
         self._inbox = self._topics.inbox(settings.pool)
-        self._aside: Producer = plain_producer(settings)
+        # Steps of milliseconds share a request; nobody misses a beat by as little.
+        self._aside: Producer = plain_producer(settings, **{"linger.ms": 20})
 
     def opened(self, device: str) -> Outgoing:
         """The slot is taken."""
         opened = SlotOpened(slot=self._slot, incarnation=self._incarnation, device=device)
         return self._fact(PoolFact(kind="SlotOpened", slot_opened=opened))
 
-    def free(self, done_through: int) -> Outgoing:
-        """All through ``done_through`` is committed; the next one is taken."""
+    def free(self, done_through: int, *, more: bool = True) -> Outgoing:
+        """All through ``done_through`` is committed; the next one is taken, if ``more``."""
         free = SlotFree(
             slot=self._slot,
             incarnation=self._incarnation,
             done_through=done_through,
-            accept_through=done_through + 1,
+            accept_through=done_through + more,
         )
         return self._fact(PoolFact(kind="SlotFree", slot_free=free))
 
@@ -70,6 +71,7 @@ class Voice:
             attempt=attempt.number,
             outcome=outcome,
             reason=reason,
+            steps_stored=attempt.stored,
         )
         return self._fact(PoolFact(kind="AttemptEnded", attempt_ended=ended))
 
@@ -97,10 +99,21 @@ class Voice:
         key = event.job_id.encode()
         return [Outgoing(t, self._codec.encode(t, event), key, headers=headers) for t in feeds]
 
-    def beat(self, job_id: str | None) -> None:
-        """Say that the slot lives, outside transactions."""
-        beat = SlotBeat(slot=self._slot, incarnation=self._incarnation, job_id=job_id)
-        self._say(self._fact(PoolFact(kind="SlotBeat", slot_beat=beat)))
+    def beat(self, attempt: Attempt | None) -> None:
+        """Say that the slot lives, and how far it has come, outside transactions."""
+        self._say(self.living(attempt))
+
+    def living(self, attempt: Attempt | None) -> Outgoing:
+        """The slot lives, with this attempt in hand."""
+        beat = SlotBeat(slot=self._slot, incarnation=self._incarnation)
+        if attempt is not None:
+            update = {
+                "job_id": attempt.job.job_id,
+                "n": attempt.n,
+                "steps_stored": attempt.stored,
+            }
+            beat = beat.model_copy(update=update)
+        return self._fact(PoolFact(kind="SlotBeat", slot_beat=beat))
 
     def progress(self, progress: JobProgress) -> None:
         """Say how far the job is: best effort."""

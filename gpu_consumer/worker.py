@@ -17,6 +17,7 @@ from gpu_consumer import metrics
 from gpu_consumer.attempt import Attempt, Phase
 from gpu_consumer.guard_thread import Claimed, GuardThread
 from gpu_consumer.manifest import manifest
+from gpu_consumer.quarantine import Quarantine
 from gpu_consumer.render import events
 from gpu_consumer.render.renderer import Renderer
 from gpu_consumer.slot_log import FencedError, SlotLog
@@ -57,12 +58,16 @@ class Worker:
         self._voice = Voice(settings, codec, slot_log.incarnation)
         self._renderer = renderer
         self._guard = GuardThread(guard, slot_log.topic, settings.slot, settings.work_dir)
+        self._quarantine = Quarantine(
+            renderer, settings.work_dir, settings.quarantine_after, settings.quarantine_pause
+        )
         self._ready: events.Ready | None = None
         self._future: Future[Claimed] | Future[rust_guard.Artifact] | None = None
         self._attempt: Attempt | None = None
         self._watcher = ThreadPoolExecutor(1, "watch")
         self._watch: Future[str] | None = None
         self._next_beat = 0.0
+        self._said_steps: int | None = None
         self._next_watch = 0.0
         self._stopping = False
 
@@ -87,7 +92,7 @@ class Worker:
         done = self._log.done_through
         self._ready = ready
         device = f"{ready.device_name} ({ready.dtype})"
-        self._log.commit([self._voice.opened(device), self._voice.free(done)])
+        self._log.commit([self._voice.opened(device), self._voice.free(done)], part="gpu_opening")
         self._log.start_reading()
         log().info("slot.opened", slot=self._settings.slot, done_through=done)
         while not self._stopping:
@@ -112,6 +117,8 @@ class Worker:
             self._rendered(event)
         if self._future is not None and self._future.done():
             self._guarded(self._future)
+        if self._quarantine.shut and self._quarantine.turn():
+            self._log.commit([self._voice.free(self._log.done_through)])
 
     def _drain(self) -> None:
         """Hand a render on: its newest checkpoint stored, the job given back without a failure."""
@@ -131,10 +138,12 @@ class Worker:
         return attempt.checkpointed and not self._guard.storing
 
     def _beat(self) -> None:
+        """Now and then, and at once when a checkpoint has reached the store."""
         now = time.monotonic()
-        if now >= self._next_beat:
-            self._next_beat = now + self._settings.beat_interval
-            self._voice.beat(self._attempt.job.job_id if self._attempt else None)
+        steps = self._attempt.stored if self._attempt else None
+        if now >= self._next_beat or steps not in {None, self._said_steps}:
+            self._next_beat, self._said_steps = now + self._settings.beat_interval, steps
+            self._voice.beat(self._attempt)
 
     def _watch_holder(self) -> None:
         """Notice a fence: what is rendered then is for nothing, and a free slot gets no work."""
@@ -209,15 +218,18 @@ class Worker:
             self._end_cancelled(attempt)
             return
         attempt.phase = Phase.RENDERING
-        attempt.resumed_from = found.step
+        attempt.resumed_from = attempt.steps_found = attempt.steps_stored = found.step
         if found.resume is not None:
             log().info("attempt.resumed", job_id=attempt.job.job_id, step=found.step)
         out = attempt.file(self._settings.work_dir)
         self._renderer.submit(attempt.render_job(), out, found.resume)
-        self._log.commit(self._voice.event("Started", attempt))  # while the child renders
+        started = [*self._voice.event("Started", attempt), self._voice.living(attempt)]
+        self._log.commit(started, part="gpu_started")  # while the child renders
 
     def _rendered(self, event: events.RenderEvent) -> None:
         attempt = self._attempt
+        if self._quarantine.took(event):
+            return
         if isinstance(event, events.Ready):
             self._ready = event
             return
@@ -287,6 +299,8 @@ class Worker:
     # Ends
 
     def _complete(self, attempt: Attempt, sealed: rust_guard.Artifact) -> None:
+        if not self._may_end(attempt, sealed):
+            return
         artifact = Artifact(
             bucket=self._settings.s3_bucket,
             key=sealed.key,
@@ -302,8 +316,20 @@ class Worker:
         self._end(attempt, "completed", self._voice.event("Completed", attempt, artifact=artifact))
 
     def _end_cancelled(self, attempt: Attempt) -> None:
+        if not self._may_end(attempt, None):
+            return
         why = Reason(code="cancelled_by_owner", message=REASONS["cancelled_by_owner"].title)
         self._end(attempt, "cancelled", self._voice.event("Cancelled", attempt, reason=why))
+
+    def _may_end(self, attempt: Attempt, sealed: rust_guard.Artifact | None) -> bool:
+        """Whether the guard lets this end be told; if not, the job is given back."""
+        try:
+            self._guard.announce(attempt, sealed)
+        except rust_guard.GuardError as error:
+            log().error("attempt.end_refused", job_id=attempt.job.job_id, error=str(error))
+            self._fail(attempt, error.code)
+            return False
+        return True
 
     def _fail(self, attempt: Attempt, code: str, outcome: str = "failed") -> None:
         """Give the job back to the scheduler, which decides what becomes of it."""
@@ -317,16 +343,21 @@ class Worker:
         events_: list[Outgoing],
         reason: Reason | None = None,
     ) -> None:
-        facts = [self._voice.ended(attempt, outcome, reason), self._voice.free(attempt.n)]
+        code = reason.code if reason else None
+        self._quarantine.ended(attempt.job.job_id, outcome, code, got_further=attempt.got_further)
+        free = self._voice.free(attempt.n, more=not self._quarantine.shut)
+        facts = [self._voice.ended(attempt, outcome, reason), free]
         self._commit_end(attempt, outcome, [*events_, *facts])
-        if attempt.claim is not None and outcome in {"completed", "cancelled"}:
+        if attempt.claim is None:
+            return
+        if outcome in {"completed", "cancelled"}:
             self._guard.release(attempt.claim)
+        else:
+            self._guard.give_back(attempt)
 
     def _commit_end(self, attempt: Attempt, outcome: str, records: list[Outgoing]) -> None:
-        crash_point("gpu_before_commit")
         with span("commit", parent=context_of(attempt.traceparent)):
             self._log.commit(records, attempt.n, attempt.offset + 1)
-        crash_point("gpu_after_commit")
         self._attempt = None
         attempt.resume_file(self._settings.work_dir).unlink(missing_ok=True)
         attempt.span.set_attribute("outcome", outcome)

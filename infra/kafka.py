@@ -43,7 +43,7 @@ def common(settings: Settings) -> dict[str, Any]:
     }
 
 
-def plain_producer(settings: Settings) -> Producer:
+def plain_producer(settings: Settings, **extra: Any) -> Producer:
     """An idempotent producer outside transactions: beats, ticks, progress."""
     return Producer(
         common(settings)
@@ -55,6 +55,7 @@ def plain_producer(settings: Settings) -> Producer:
             "message.timeout.ms": 10_000,
             "message.max.bytes": 3 * 1024 * 1024,
         }
+        | extra
     )
 
 

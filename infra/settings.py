@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: The value of ``model`` that renders a pattern without a model.
+STAND_IN: Final = "stand-in"
 
 
 class Settings(BaseSettings):
@@ -97,8 +101,30 @@ class Settings(BaseSettings):
     beat_timeout: float = Field(
         default=15.0, gt=0, description="A slot silent for longer is fenced."
     )
+    retry_earn: float = Field(
+        default=10.0, gt=0, description="A slot earns its pool's failed jobs a retry in so long."
+    )
+    trim_interval: float = Field(
+        default=300.0, ge=0, description="How often read records of a pool's logs go; 0: never."
+    )
+    trim_keep: float = Field(
+        default=3600.0, ge=0, description="Records younger than this stay in a pool's logs."
+    )
     dedupe_window: float = Field(
         default=7 * 86400.0, gt=0, description="How long ended jobs are remembered."
+    )
+
+    # Collection of what ended jobs leave in the object store
+    collect_after: float = Field(
+        default=600.0,
+        ge=0,
+        description="Seconds from a job's end until its leftovers are deleted; longer than a "
+        "frozen slot can hold an upload back.",
+    )
+    collect_late_after: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="Seconds from a job's end until they are deleted once more.",
     )
 
     # GPU consumer
@@ -108,7 +134,11 @@ class Settings(BaseSettings):
     slots: int = Field(default=64, ge=1, description="Partitions of the pool's assignments topic.")
     model: str = Field(
         default="tiny",
-        description="'tiny' (random weights, made locally), a local folder, or a hub id.",
+        description="'tiny' (random weights, made locally), a local folder, a hub id, or "
+        "'stand-in' (no model: a seeded pattern in milliseconds, for load tests alone).",
+    )
+    stand_in_step: float = Field(
+        default=0.001, ge=0, description="What a denoising step of the stand-in takes."
     )
     model_dir: Path = Field(
         default=Path(".cache/models"), description="Where the tiny model is kept once made."
@@ -128,6 +158,13 @@ class Settings(BaseSettings):
     )
     checkpoint_mtbf: float = Field(
         default=6 * 3600.0, gt=0, description="Mean time between failures of a GPU consumer."
+    )
+
+    quarantine_after: int = Field(
+        default=3, ge=1, description="Jobs failed in a row before a slot must pass a test."
+    )
+    quarantine_pause: float = Field(
+        default=60.0, gt=0, description="After a failed test, time to the next; doubled each time."
     )
 
     # Telemetry

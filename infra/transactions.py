@@ -24,9 +24,11 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from infra.crash import crash_point
 from infra.kafka import PARTITIONER, Outgoing, common
 from infra.settings import Settings
 from infra.telemetry import log
+from schemas.topics import Topics
 
 _EXIT_STUCK: Final = 70
 
@@ -81,10 +83,17 @@ class Transactions:
             "log.connection.close": True,
             # A re-bootstrap forgets the coordinator, and the next transaction hangs for ever.
             "metadata.recovery.strategy": "none",
+            "reconnect.backoff.ms": 20,  # half of it passes before the broker is connected to
         }
         producer = Producer(config, logger=self._ear.logger)
+        inbox = Topics(self._settings.topic_prefix).inbox(self._settings.pool)
         with _watchdog(self._timeout * 3, "init_transactions"):
             try:
+                # The first answer has librdkafka drop the bootstrap connection and the search for
+                # the coordinator with it, to begin again after 500 ms; the second comes from the
+                # broker itself, whose connection stays.
+                for _ in range(2):
+                    producer.list_topics(inbox, self._timeout)
                 producer.init_transactions(self._timeout * 2)
             except KafkaException as error:
                 raise _told(error) from error
@@ -96,7 +105,11 @@ class Transactions:
         self._failed = None
 
     def commit(
-        self, records: Iterable[Outgoing], offset: TopicPartition, consumer: Consumer
+        self,
+        records: Iterable[Outgoing],
+        offset: TopicPartition,
+        consumer: Consumer,
+        part: str = "",
     ) -> None:
         """Commit ``records`` and the input ``offset`` of ``consumer``'s group in one transaction.
 
@@ -104,6 +117,9 @@ class Transactions:
             records: What to produce.
             offset: Next offset to read, with metadata if wanted.
             consumer: Whose group metadata fences the commit.
+            part: Whose transaction it is, to name its crash points: ``PART_before_send_offsets``
+                (the broker has all records), ``PART_before_commit`` (and the offset),
+                ``PART_after_commit``.
 
         Raises:
             TransactionError: not known to be committed; the producer has been discarded.
@@ -113,24 +129,23 @@ class Transactions:
             raise TransactionError("renew() first")
         with _watchdog(self._timeout * 3, "transaction"):
             try:
-                self._run(producer, records, offset, consumer)
+                producer.begin_transaction()
+                for record in records:
+                    self._produce(producer, record)
+                self._end(producer, offset, consumer, part)
             except KafkaException as error:
                 self.discard()
                 raise _told(error) from error
+        crash_point(f"{part}_after_commit")
 
-    def _run(
-        self,
-        producer: Producer,
-        records: Iterable[Outgoing],
-        offset: TopicPartition,
-        consumer: Consumer,
+    def _end(
+        self, producer: Producer, offset: TopicPartition, consumer: Consumer, part: str
     ) -> None:
-        producer.begin_transaction()
-        for record in records:
-            self._produce(producer, record)
+        crash_point(f"{part}_before_send_offsets", first=producer.flush)
         producer.send_offsets_to_transaction(
             [offset], consumer.consumer_group_metadata(), self._timeout
         )
+        crash_point(f"{part}_before_commit", first=producer.flush)
         producer.commit_transaction(self._timeout)
         if self._failed is not None:
             raise KafkaException(self._failed)

@@ -133,6 +133,8 @@ def _identity(request: JobRequested) -> list[Violation]:
         found.append(Violation("tenant_id", "invalid_tenant", "Use 1 to 64 of A-Z a-z 0-9 . _ -."))
     if request.job_id is not None and canonical_job_id(request.job_id) is None:
         found.append(Violation("job_id", "invalid_job_id", "Use a UUID, or leave it out."))
+    if request.parent_job_id is not None and canonical_job_id(request.parent_job_id) is None:
+        found.append(Violation("parent_job_id", "invalid_job_id", "Use a UUID, or leave it out."))
     if request.pool is not None and not _POOL.fullmatch(request.pool):
         found.append(Violation("pool", "unknown_pool", "Leave it out for the default pool."))
     return found

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+#: The remedy of what the service sees to itself.
+AGAIN: Final = "It is tried again."
+
 
 class ReasonSpec(NamedTuple):
     """How one reason is shown: HTTP status, short title, and what its reader can do."""
@@ -71,14 +74,14 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     # Jobs
     "expired": ReasonSpec(410, "The job expired before it started", "Give it more time."),
     "cancelled_by_owner": ReasonSpec(409, "Cancelled by its owner", "Nothing to do."),
-    "slot_fenced": ReasonSpec(503, "The GPU consumer was lost", "It is tried again elsewhere."),
+    "slot_fenced": ReasonSpec(503, "The GPU consumer was lost", AGAIN),
     "out_of_memory": ReasonSpec(
         503, "The GPU ran out of memory", "Ask for fewer frames or a smaller size."
     ),
-    "render_crashed": ReasonSpec(503, "The render process died", "It is tried again."),
-    "render_stuck": ReasonSpec(503, "The render stopped making progress", "It is tried again."),
-    "bad_output": ReasonSpec(503, "The video failed its checks", "It is tried again."),
-    "store_unavailable": ReasonSpec(503, "The object store failed", "It is tried again."),
+    "render_crashed": ReasonSpec(503, "The render process died", AGAIN),
+    "render_stuck": ReasonSpec(503, "The render stopped making progress", AGAIN),
+    "bad_output": ReasonSpec(503, "The video failed its checks", AGAIN),
+    "store_unavailable": ReasonSpec(503, "The object store failed", AGAIN),
     "model_unavailable": ReasonSpec(503, "The model could not be loaded", "Tell the operator."),
     "invalid_spec": ReasonSpec(422, "The model refused the parameters", "Change them."),
     "claim_conflict": ReasonSpec(
@@ -86,3 +89,10 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     ),
     "attempts_exhausted": ReasonSpec(503, "Every attempt failed", "Submit it again later."),
 }
+
+
+def last_words(code: str) -> str:
+    """What the owner of a job is told that ended for this reason, all tries used up."""
+    why = REASONS.get(code, REASONS["attempts_exhausted"])
+    remedy = REASONS["attempts_exhausted"].remedy if why.remedy == AGAIN else why.remedy
+    return f"{why.title}. {remedy}"

@@ -110,6 +110,7 @@ class JobRequested(Record):
     retention_s: int | None = None
     webhook_url: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+    parent_job_id: str | None = None
 
 
 class Tenant(Record):
@@ -141,11 +142,13 @@ class SlotFree(Record):
 
 
 class SlotBeat(Record):
-    """The slot's process lives. Sent outside transactions."""
+    """The slot's process lives. Sent outside transactions, but for the one with Started."""
 
     slot: int
     incarnation: str
     job_id: str | None = None
+    n: int | None = None
+    steps_stored: int | None = None
 
 
 class AttemptEnded(Record):
@@ -158,6 +161,7 @@ class AttemptEnded(Record):
     attempt: int
     outcome: str
     reason: Reason | None = None
+    steps_stored: int | None = None
 
 
 class SlotFenced(Record):
@@ -195,6 +199,22 @@ class Cursor(Record):
     offset: int
     pool_incarnation: str
     now: datetime
+    at: datetime | None = None
+    unsettled_until: datetime | None = None
+    retry_tat_ms: int = 0
+
+
+class PastAttempt(Record):
+    """How one start of an attempt at a job ended."""
+
+    attempt: int
+    slot: int | None = None
+    outcome: str
+    code: str | None = None
+    message: str | None = None
+    at: datetime
+    steps: int | None = None
+    counted: bool
 
 
 class JobState(Record):
@@ -210,6 +230,10 @@ class JobState(Record):
     avoid_slot: int | None = None
     failures: int
     cancel_requested: bool
+    steps: int = 0
+    begun_at: int | None = None
+    losses: int = 0
+    history: tuple[PastAttempt, ...] = ()
 
 
 class SlotState(Record):
@@ -223,6 +247,7 @@ class SlotState(Record):
     job_id: str | None = None
     last_beat: datetime
     openings: int
+    quarantined: bool = False
 
 
 class EndedJob(Record):
@@ -328,3 +353,4 @@ class DeadLetter(Record):
     tenant_id: str | None = None
     job_id: str | None = None
     occurred_at: datetime
+    history: tuple[PastAttempt, ...] = ()

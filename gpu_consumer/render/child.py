@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from gpu_consumer.render.failures import EXIT_NO_MODEL, ModelUnavailable, classify
 from gpu_consumer.render.job import RenderJob
 from gpu_consumer.render.parent import Parent
+from infra.settings import STAND_IN
 
 if TYPE_CHECKING:
-    from gpu_consumer.render.worker import Renderings
+    from gpu_consumer.render.renderings import Renderings
 
 
 def main() -> None:
@@ -53,6 +54,10 @@ def _load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
     if wanted["model"] == "tiny" or Path(wanted["model"]).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
+        if wanted["model"] == STAND_IN:
+            from gpu_consumer.render import standin  # noqa: PLC0415
+
+            return standin.load(parent, wanted)
         # Imported now, as it imports torch: what it finds in the environment is final.
         from gpu_consumer.render import worker  # noqa: PLC0415
 

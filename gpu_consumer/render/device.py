@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gpu_consumer.render import lock
 from gpu_consumer.render.failures import ModelUnavailable
 
 
@@ -73,15 +71,4 @@ def hold(device: Device, slot: int, work_dir: Path, deadline: float) -> int:
     """
     name = f"ttv-{device.uuid}.lock" if device.uuid else f"slot-{slot}.lock"
     folder = Path(tempfile.gettempdir()) if device.uuid else work_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / name, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(lock)
-                raise ModelUnavailable(f"another process renders on {device.name}") from None
-            time.sleep(0.05)
-        else:
-            return lock
+    return lock.take(folder / name, device.name, deadline)

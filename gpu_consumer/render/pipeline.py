@@ -6,7 +6,6 @@ device (a VAE that is tiled for large clips included).
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -236,23 +235,3 @@ def frames(video: Any) -> Iterator[Frame]:
         unit = (chunk * 0.5 + 0.5).clamp(0, 1).float()
         pixels = (unit * 255).round().to(torch.uint8).permute(1, 2, 3, 0)
         yield from pixels.contiguous().cpu().numpy()
-
-
-class FrameDigest:
-    """SHA-256 over the bytes of raw frames, and their count, as they pass by."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.count = 0
-
-    def over(self, passing: Iterator[Frame], each: Callable[[], None]) -> Iterator[Frame]:
-        """Yields ``passing`` on; calls ``each`` before every frame."""
-        for frame in passing:
-            each()
-            self._hash.update(frame.data)
-            self.count += 1
-            yield frame
-
-    def hexdigest(self) -> str:
-        """Of all frames so far: uint8, T x H x W x 3."""
-        return self._hash.hexdigest()

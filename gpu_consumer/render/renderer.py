@@ -179,6 +179,7 @@ class Renderer:
         wanted = {
             "model": settings.model,
             "model_dir": str(settings.model_dir.absolute()),
+            "stand_in_step": settings.stand_in_step,
             "device": settings.device,
             "slot": settings.slot,
             "work_dir": str(settings.work_dir.absolute()),

@@ -10,22 +10,21 @@ from typing import Any, Final
 
 import torch
 
-from gpu_consumer.render import checkpoint, encode, pipeline
+from gpu_consumer.render import checkpoint, encode, lock, pipeline
 from gpu_consumer.render import device as devices
 from gpu_consumer.render.checkpoint import Conditioning, State
 from gpu_consumer.render.checkpointing import Checkpoints, JobCheckpoints, Plan
-from gpu_consumer.render.failures import EXIT_AFTER_FAILURE, Interrupted, RenderError, classify
 from gpu_consumer.render.fingerprint import fingerprint, folder_of
+from gpu_consumer.render.frame_digest import FrameDigest
 from gpu_consumer.render.job import RenderJob
 from gpu_consumer.render.nvml import Utilisation
 from gpu_consumer.render.parent import Parent
+from gpu_consumer.render.renderings import Renderings
 
-#: Seconds to wait for a device that a dead predecessor still holds.
-DEVICE_WAIT: Final = 30.0
 LIBRARIES: Final = ("torch", "diffusers", "transformers", "av", "numpy")
 
 
-def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
+def load(parent: Parent, wanted: dict[str, Any]) -> MochiRenderings:
     """Takes the device, loads the model, and says that it is ready.
 
     Raises:
@@ -35,7 +34,7 @@ def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
     slot, model = wanted["slot"], wanted["model"]
     device = devices.choose(wanted["device"], slot, tiny=model == "tiny")
     # The lock lives as long as the process: its descriptor is never closed.
-    devices.hold(device, slot, Path(wanted["work_dir"]), time.monotonic() + DEVICE_WAIT)
+    devices.hold(device, slot, Path(wanted["work_dir"]), time.monotonic() + lock.WAIT)
     pipe = pipeline.load(model, Path(wanted["model_dir"]), device)
     libraries = {name: version(name) for name in LIBRARIES}
     if torch.version.cuda:
@@ -53,41 +52,19 @@ def load(parent: Parent, wanted: dict[str, Any]) -> Renderings:
         fingerprint=print_,
     )
     plan = Plan(wanted["checkpoint_every_steps"], wanted["checkpoint_mtbf"])
-    return Renderings(parent, pipe, device, Checkpoints(plan, print_))
+    return MochiRenderings(parent, pipe, device, Checkpoints(plan, print_))
 
 
-class Renderings:
+class MochiRenderings(Renderings):
     """Renders jobs with one loaded model."""
 
     def __init__(
         self, parent: Parent, pipe: Any, device: devices.Device, checkpoints: Checkpoints
     ) -> None:
-        self._parent, self._pipe, self._device = parent, pipe, device
+        super().__init__(parent)
+        self._pipe, self._device = pipe, device
         self._checkpoints = checkpoints
         self._utilisation = Utilisation(device.uuid)
-
-    def one(self, run: int, job: RenderJob, out: Path, resume: Path | None = None) -> None:
-        """Renders ``job`` into ``out`` and reports it; failures are reported, not raised.
-
-        Args:
-            run: number of the job.
-            job: what to render.
-            out: where to.
-            resume: a checkpoint to go on from, if it fits.
-        """
-        try:
-            done = self._render(run, job, out, resume)
-            self._parent.say("rendered", run=run, **done)
-        except Interrupted:
-            self._parent.say("cancelled", run=run)
-        except (RenderError, OSError) as error:
-            code, detail = classify(error)
-            self._parent.say("failed", run=run, code=code, detail=detail, survived=True)
-        except BaseException as error:  # noqa: BLE001 (reported; the process ends)
-            code, detail = classify(error)
-            self._parent.say("failed", run=run, code=code, detail=detail, survived=False)
-            # What failed here may have left the device or the heap in any state.
-            os._exit(EXIT_AFTER_FAILURE)
 
     def _render(self, run: int, job: RenderJob, out: Path, resume: Path | None) -> dict[str, Any]:
         parent, started = self._parent, time.monotonic()
@@ -105,7 +82,7 @@ class Renderings:
             video = pipeline.decode(self._pipe, latents, job, alive)
             self._device.settle()
             parent.say("phase", run=run, phase="encoding")
-            digest = pipeline.FrameDigest()
+            digest = FrameDigest()
             shown = digest.over(pipeline.frames(video), alive)
             encode.encode(shown, out, width=job.width, height=job.height, fps=job.fps)
         return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
@@ -30,12 +31,22 @@ from streams.scheduler.outbox import Outbox
 from streams.scheduler.restore import StateLostError, restore
 from streams.scheduler.source import Source
 from streams.scheduler.state import State
+from streams.scheduler.trim import Trimmer
 
 _BATCH: Final = 500
 
 
 class OvertakenError(Exception):
     """The inbox belongs to another scheduler now."""
+
+
+@dataclass(slots=True)
+class _Folded:
+    """What a batch came to; ``stopped_by`` says why the rest of it was not folded."""
+
+    records: list[Outgoing] = field(default_factory=list)
+    fences: dict[int, Fence] = field(default_factory=dict)
+    stopped_by: CodecError | UnknownFactError | None = None
 
 
 class Scheduler:
@@ -56,10 +67,14 @@ class Scheduler:
                 "group.instance.id": f"scheduler-{config.pool}-{config.instance}",
                 "session.timeout.ms": 6000,
                 "heartbeat.interval.ms": 1000,
+                # A stand-by, or one that was overtaken and wakes up, joins without a revocation.
+                "partition.assignment.strategy": "cooperative-sticky",
             },
         )
+        self._earn = FoldSettings.of(config).retry_earn
         self._ticker = plain_producer(config)
         self._next_tick = 0.0
+        self._trimmer = Trimmer(config)
         self._fold: Fold | None = None
         self._stopping = False
 
@@ -70,7 +85,8 @@ class Scheduler:
             OvertakenError: another instance took over.
             TransactionError: a commit's outcome is unknown.
             KafkaException: Kafka failed.
-            CodecError: the inbox holds a record that cannot be read; nothing is skipped.
+            CodecError, UnknownFactError: the inbox holds a record that cannot be read; all before
+                it is committed, and nothing is skipped.
         """
         self._codec.warm(self._topics.records_of_scheduler(self._config.pool))
         self._consumer.subscribe(
@@ -83,6 +99,7 @@ class Scheduler:
             batch = self._poll()
             if self._fold is not None:
                 self._tick(self._fold.state)
+                self._trimmer.turn(self._fold.state.cursor.offset, self._fold.state.wall)
             if batch:
                 self._commit(batch)
         self._consumer.close()
@@ -99,7 +116,7 @@ class Scheduler:
         crash_point("scheduler_during_restore")
         state = restore(self._config, self._codec, committed.offset if committed else None)
         self._fold = Fold(state, FoldSettings.of(self._config))
-        consumer.assign([TopicPartition(self._inbox, 0, state.cursor.offset)])
+        consumer.incremental_assign([TopicPartition(self._inbox, 0, state.cursor.offset)])
         metrics.RESTORES.inc()
         log().info("scheduler.assigned", offset=state.cursor.offset, jobs=len(state.jobs))
 
@@ -125,7 +142,7 @@ class Scheduler:
         self._next_tick = now + self._config.tick_interval
         value = self._codec.encode(self._inbox, PoolFact(kind="Tick"))
         Outgoing(self._inbox, value, partition=0).produce_to(self._ticker)
-        metrics.observe(state)
+        metrics.observe(state, self._earn)
 
     def _commit(self, batch: list[Message]) -> None:
         fold = self._fold
@@ -134,25 +151,34 @@ class Scheduler:
         if not self._transactions.usable:
             self._renew(fold.state.cursor.offset)
         crash_point("scheduler_after_read")
-        records: list[Outgoing] = []
-        fences: dict[int, Fence] = {}
-        began = time.monotonic()
+        began, before = time.monotonic(), fold.state.cursor.offset
+        folded = self._folded(fold, batch)
+        if fold.state.cursor.offset > before:  # what lies before an unreadable record is not lost
+            records = [*folded.records, *self._outbox.state_records(fold.state)]
+            position = TopicPartition(self._inbox, 0, fold.state.cursor.offset)
+            self._transactions.commit(records, position, self._consumer, "scheduler")
+            metrics.BATCH_SECONDS.observe(time.monotonic() - began)
+        for command in folded.fences.values():
+            self._fence(command)
+        if folded.stopped_by is not None:
+            raise folded.stopped_by
+
+    def _folded(self, fold: Fold, batch: list[Message]) -> _Folded:
+        done = _Folded()
         for message in batch:
             source = Source.of(message)
-            fact = self._codec.decode(PoolFact, source.value)
+            try:
+                fact = self._codec.decode(PoolFact, source.value)
+                commands = fold.step(fact, source.offset, source.at)
+            except (CodecError, UnknownFactError) as error:
+                done.stopped_by = error
+                break
             metrics.FACTS.labels(fact.kind).inc()
-            for command in fold.step(fact, source.offset, source.at):
-                records.extend(self._outbox.records(command, source))
+            for command in commands:
+                done.records.extend(self._outbox.records(command, source))
                 if isinstance(command, Fence):
-                    fences[command.slot] = command
-        records.extend(self._outbox.state_records(fold.state))
-        position = TopicPartition(self._inbox, 0, fold.state.cursor.offset)
-        crash_point("scheduler_before_commit")
-        self._transactions.commit(records, position, self._consumer)
-        crash_point("scheduler_after_commit")
-        metrics.BATCH_SECONDS.observe(time.monotonic() - began)
-        for command in fences.values():
-            self._fence(command)
+                    done.fences[command.slot] = command
+        return done
 
     def _renew(self, expected: int) -> None:
         self._transactions.renew()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.records import Assignment, Job, JobEvent, PoolOutlook
+from schemas.records import Assignment, Job, JobEvent, PastAttempt, PoolOutlook
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Fence:
 class Letter:
     """Write a dead letter: about ``job``, or about the record in hand when ``job`` is None.
 
-    ``arrival`` is the inbox offset of the job's Admitted fact.
+    ``arrival`` is the inbox offset of the job's Admitted fact, ``history`` how its starts ended.
     """
 
     code: str
@@ -48,6 +48,7 @@ class Letter:
     tenant_id: str
     job: Job | None = None
     arrival: int = -1
+    history: tuple[PastAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from infra.crash import crash_point
 from infra.kafka import Outgoing, committed_consumer, committed_offset, is_end
 from infra.settings import Settings
 from infra.slots import SlotMark, slot_group, slot_transactional_id
@@ -22,6 +23,8 @@ from streams.scheduler.commands import Fence
 
 #: Seconds; the scheduler folds nothing meanwhile, and tries again with the next Tick.
 _PATIENCE: Final = 10.0
+#: Who holds a slot that nobody holds.
+FENCED: Final = "fenced"
 
 
 class AssignmentNotFoundError(Exception):
@@ -30,6 +33,9 @@ class AssignmentNotFoundError(Exception):
 
 def fence(settings: Settings, codec: Codec, command: Fence) -> None:
     """Fence one slot. Repeating it is harmless.
+
+    A slot that another process has opened since is left alone: its opening has fenced the one
+    before, and this scheduler is behind, or was overtaken.
 
     Raises:
         TransactionError: not done; it is repeated with the next Tick.
@@ -40,10 +46,14 @@ def fence(settings: Settings, codec: Codec, command: Fence) -> None:
     transactions = Transactions(settings, slot_transactional_id(settings, command.slot))
     consumer = committed_consumer(settings, slot_group(settings), **{"enable.partition.eof": True})
     try:
+        crash_point("fence_before_init")
         transactions.renew()
         committed = committed_offset(consumer, orders, command.slot)
         offset = committed.offset if committed is not None else 0
         mark = SlotMark.read(committed)
+        if mark.holder not in {command.incarnation, FENCED, ""}:
+            log().warning("slot.fence_moot", slot=command.slot, holder=mark.holder)
+            return
         if command.through > mark.n:
             offset = _past(consumer, codec, TopicPartition(orders, command.slot, offset), command)
         fact = PoolFact(
@@ -52,11 +62,12 @@ def fence(settings: Settings, codec: Codec, command: Fence) -> None:
                 slot=command.slot, incarnation=command.incarnation, through=command.through
             ),
         )
-        after = SlotMark(max(mark.n, command.through, 0), "fenced", mark.seq + 1)
+        after = SlotMark(max(mark.n, command.through, 0), FENCED, mark.seq + 1)
         transactions.commit(
             [Outgoing(inbox, codec.encode(inbox, fact), partition=0)],
             after.position(orders, command.slot, offset),
             consumer,
+            "fence",
         )
     finally:
         transactions.discard()

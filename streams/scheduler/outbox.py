@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 from infra.kafka import Outgoing
 from infra.telemetry import context_of, span, trace_headers
@@ -14,6 +16,9 @@ from streams.scheduler.commands import Command, Emit, Letter, Publish, Send
 from streams.scheduler.source import Source
 from streams.scheduler.state import State
 
+#: Header of every record that the scheduler decides on: the inbox offset of the fact behind it.
+CAUSE: Final = "ttv-cause"
+
 
 class Outbox:
     """Turns what the fold decided into records."""
@@ -24,12 +29,17 @@ class Outbox:
         self._pool = pool
 
     def records(self, command: Command, source: Source) -> Iterator[Outgoing]:
-        """The records of one command.
+        """The records of one command, each with its cause as a header.
 
         Args:
             command: What the fold asked for; a Fence makes none.
             source: The inbox record that it was decided on.
         """
+        cause = (CAUSE, str(source.offset).encode())
+        for record in self._made(command, source):
+            yield replace(record, headers=[*record.headers, cause])
+
+    def _made(self, command: Command, source: Source) -> Iterator[Outgoing]:
         match command:
             case Emit():
                 yield from self._event(command)
@@ -93,5 +103,6 @@ class Outbox:
             tenant_id=letter.tenant_id,
             job_id=letter.job_id,
             occurred_at=source.at,
+            history=letter.history,
         )
         return Outgoing(topic, self._codec.encode(topic, record), letter.job_id.encode())

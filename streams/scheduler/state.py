@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from schemas.records import (
     Cursor,
     EarlyCancel,
     EndedJob,
+    Job,
     JobState,
     PoolState,
     SlotState,
     Tenant,
 )
+from streams.scheduler import clock
 from streams.scheduler.policy import Policy
 
 CURSOR_KEY = "cursor"
@@ -44,16 +46,34 @@ class State:
 
     @property
     def now(self) -> datetime:
-        """Broker time of the last fact folded; never goes back."""
+        """Fold time: what the fold's own periods are counted in; never goes back."""
         return self.cursor.now
 
-    def advance(self, offset: int, at: datetime) -> None:
+    @property
+    def wall(self) -> datetime:
+        """The broker's time as it is: what others' deadlines are compared with."""
+        return clock.wall(self.cursor)
+
+    @property
+    def settled(self) -> bool:
+        """Whether deadlines may be judged; see :mod:`streams.scheduler.clock`."""
+        return clock.settled(self.cursor)
+
+    def deadline_passed(self, job: Job) -> bool:
+        """Whether the job had to start by now."""
+        return job.expires_at is not None and job.expires_at <= self.wall
+
+    def advance(self, offset: int, at: datetime, leap: timedelta) -> None:
         """The fact at ``offset`` with broker time ``at`` is being folded."""
-        self.cursor = Cursor(
-            offset=offset + 1,
-            pool_incarnation=self.cursor.pool_incarnation,
-            now=max(at, self.cursor.now),
-        )
+        self.cursor = clock.advanced(self.cursor, offset, at, leap)
+
+    def spend_retry(self, tat_ms: int) -> None:
+        """Store what the retry budget has come to."""
+        self.cursor = self.cursor.model_copy(update={"retry_tat_ms": tat_ms})
+
+    def working(self) -> list[SlotState]:
+        """The slots that work, or would: open and not quarantined."""
+        return [s for s in self.slots.values() if s.phase == "open" and not s.quarantined]
 
     def put_job(self, job: JobState) -> None:
         """Store a waiting or running job."""

@@ -9,11 +9,12 @@ from threading import Event, Thread
 from typing import Any
 
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from gpu_consumer.attempt import Attempt
 from gpu_consumer.slot_log import SlotLog
 from gpu_consumer.voice import Voice
-from infra.kafka import Outgoing, committed_consumer, committed_offset
+from infra.kafka import Outgoing, committed_consumer, committed_offset, common
 from infra.provision import make_topics, register_schemas
 from infra.settings import Settings
 from infra.slots import SlotMark, slot_group
@@ -76,6 +77,12 @@ class PoolBus(Bus):
             return None if found is None else (found.offset, SlotMark.read(found))
         finally:
             consumer.close()
+
+    def members(self, group: str) -> int:
+        """How many processes share the work of a pool's group."""
+        name = self.topics.group(f"{group}.{self.settings.pool}")
+        admin = AdminClient(common(self.settings))
+        return len(admin.describe_consumer_groups([name])[name].result(15).members)
 
     def folded(self) -> int:
         """The inbox offset through which the scheduler has committed."""
@@ -151,7 +158,10 @@ class PlayedSlot:
             return
         order = self._bus.codec.decode(Assignment, message.value())
         assert order.job is not None
-        attempt = Attempt.of(order, order.job, message.offset() or 0, None)
+        self.complete(Attempt.of(order, order.job, message.offset() or 0, None))
+
+    def complete(self, attempt: Attempt) -> None:
+        """End the attempt as a slot ends it whose video is sealed."""
         self.log.commit(self._end(attempt), attempt.n, attempt.offset + 1)
 
     def _end(self, attempt: Attempt) -> Sequence[Outgoing]:
@@ -163,8 +173,8 @@ class PlayedSlot:
 
 
 @contextmanager
-def played(bus: PoolBus, slots: int) -> Iterator[None]:
-    """``slots`` slots that work until the block ends."""
+def played(bus: PoolBus, slots: int, first: int = 0) -> Iterator[None]:
+    """``slots`` slots, from number ``first`` on, that work until the block ends."""
     stop, failures = Event(), list[BaseException]()
 
     def work(slot: PlayedSlot) -> None:
@@ -176,7 +186,7 @@ def played(bus: PoolBus, slots: int) -> Iterator[None]:
         finally:
             slot.log.close()
 
-    playing = [PlayedSlot(bus, number) for number in range(slots)]
+    playing = [PlayedSlot(bus, number) for number in range(first, first + slots)]
     for slot in playing:
         slot.open()
     threads = [Thread(target=work, args=(slot,), daemon=True) for slot in playing]

@@ -64,6 +64,7 @@ def test_a_scheduler_killed_again_and_again_loses_and_repeats_nothing(pool: Pool
     [
         "scheduler_during_restore",
         "scheduler_after_read",
+        "scheduler_before_send_offsets",
         "scheduler_before_commit",
         "scheduler_after_commit",
     ],

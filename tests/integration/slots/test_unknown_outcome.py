@@ -12,8 +12,8 @@ from gpu_consumer.slot_log import SlotLog
 from infra.kafka import Outgoing, committed_consumer
 from infra.transactions import TransactionError, Transactions
 from tests.integration.scheduler.pool_bus import PoolBus
-from tests.integration.slots.kafka_proxy import END_TXN, KafkaProxy, kafka_proxy
 from tests.integration.streams.bus import PARTITIONS, wait_for
+from tests.support.kafka_proxy import END_TXN, KafkaProxy, kafka_proxy
 
 GROUP = "writer"
 
@@ -134,7 +134,7 @@ def test_a_late_end_of_a_transaction_does_not_end_the_next_one(
     def half_a_transaction() -> Iterator[Outgoing]:
         yield writer.record("third")
         wait_for("the record", lambda: writer.lies_there("third"))
-        proxy.deliver()
+        assert proxy.deliver() == 1
         raise KeyboardInterrupt
 
     position = TopicPartition(writer.pool.inbox, 0, 3)

@@ -102,14 +102,31 @@ class Pool:
         opened = SlotOpened(slot=slot, incarnation=incarnation, device="cpu")
         return self.tell("SlotOpened", slot_opened=opened) + self.free(slot, done, incarnation)
 
-    def free(self, slot: int, done: int, incarnation: str = "i1") -> list[Command]:
+    def free(
+        self, slot: int, done: int, incarnation: str = "i1", *, more: bool = True
+    ) -> list[Command]:
         free = SlotFree(
-            slot=slot, incarnation=incarnation, done_through=done, accept_through=done + 1
+            slot=slot, incarnation=incarnation, done_through=done, accept_through=done + more
         )
         return self.tell("SlotFree", slot_free=free)
 
     def beat(self, slot: int, incarnation: str = "i1") -> list[Command]:
         return self.tell("SlotBeat", slot_beat=SlotBeat(slot=slot, incarnation=incarnation))
+
+    def render(self, slot: int, steps: int = 0, n: int | None = None) -> list[Command]:
+        """The slot says that its job's child is launched, with ``steps`` in the store.
+
+        ``n``: of which assignment, if not of the one in hand.
+        """
+        known = self.state.slots[slot]
+        beat = SlotBeat(
+            slot=slot,
+            incarnation=known.incarnation,
+            job_id=known.job_id,
+            n=known.last_n if n is None else n,
+            steps_stored=steps,
+        )
+        return self.tell("SlotBeat", slot_beat=beat)
 
     def end(
         self,
@@ -120,6 +137,8 @@ class Pool:
         code: str | None = None,
         attempt: int = 1,
         incarnation: str = "i1",
+        *,
+        steps: int | None = None,
     ) -> list[Command]:
         ended = AttemptEnded(
             slot=slot,
@@ -129,6 +148,7 @@ class Pool:
             attempt=attempt,
             outcome=outcome,
             reason=Reason(code=code, message="m") if code else None,
+            steps_stored=steps,
         )
         return self.tell("AttemptEnded", attempt_ended=ended)
 

@@ -9,7 +9,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from schemas.catalog import shipped
+from schemas.catalog import released, shipped
 from schemas.codec import MAX_BYTES, Codec, single_object
 from schemas.errors import (
     RecordTooLarge,
@@ -28,10 +28,12 @@ REQUEST = JobRequested(
     expires_at=datetime(2027, 1, 1, tzinfo=UTC),
     metadata={"order": "42"},
 )
-GOLDEN_BODY = (
+#: As version 1 of the schema wrote it: producers that have not been upgraded still do.
+GOLDEN_BODY_1 = (
     "000861636d652a6120666f7820696e2074686520736e6f7720e29d84000000020e000200000000000012400000"
     "0280d0dee8d9680000020a6f7264657204343200"
 )
+GOLDEN_BODY = GOLDEN_BODY_1 + "00"
 CANCEL = CancelRequested(job_id="6f0c1c52-6f0e-5d4e-9a63-8b7a3f6f2a10", tenant_id="acme")
 GOLDEN_CANCEL = (
     "4836663063316335322d366630652d356434652d396136332d3862376133663666326131300861636d6500"
@@ -65,6 +67,7 @@ def registry() -> OneRegistry:
             10: '{"type":"array","items":{"type":"record","name":"E","fields":[]}}',
             11: "not a schema",
             12: '{"type":' * 100_000,
+            13: released("JobRequested")[0][1],
         }
     )
 
@@ -83,6 +86,10 @@ def test_golden_vectors(codec: Codec) -> None:
     assert codec.encode("ttv.jobs.control", CANCEL).hex() == "0000000008" + GOLDEN_CANCEL
     mark = shipped("CancelRequested").fingerprint.hex()
     assert single_object(CANCEL).hex() == "c301" + mark + GOLDEN_CANCEL
+
+
+def test_a_producer_that_has_not_been_upgraded_is_still_read(codec: Codec) -> None:
+    assert codec.decode(JobRequested, framed(13, bytes.fromhex(GOLDEN_BODY_1))) == REQUEST
 
 
 def test_the_plain_confluent_serializer_passes_the_golden_vector() -> None:

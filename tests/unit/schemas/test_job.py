@@ -42,6 +42,7 @@ def test_a_prompt_is_enough() -> None:
         ({"tenant_id": "no spaces"}, "invalid_tenant"),
         ({"tenant_id": "../up"}, "invalid_tenant"),
         ({"job_id": "7"}, "invalid_job_id"),
+        ({"parent_job_id": "7"}, "invalid_job_id"),
         ({"pool": "No Pool"}, "unknown_pool"),
         ({"prompt": " \n"}, "prompt_empty"),
         ({"prompt": "x" * 8193}, "prompt_too_long"),

@@ -28,6 +28,8 @@ def python_type(avro: Any) -> str:
     if isinstance(avro, dict):
         if avro["type"] == "map":
             return f"dict[str, {python_type(avro['values'])}]"
+        if avro["type"] == "array":
+            return f"tuple[{python_type(avro['items'])}, ...]"
         assert avro["logicalType"] == "timestamp-millis"
         return "datetime"
     return PRIMITIVE.get(avro) or str(avro).removeprefix("ttv.")
