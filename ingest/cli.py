@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from infra.letters import commands as letter_commands
 from infra.stack import commands as stack_commands
 from ingest import commands as client_commands
+from ingest import verify as verify_command
 
 app = typer.Typer(
     name="ttv",
@@ -16,6 +18,8 @@ app = typer.Typer(
 )
 stack_commands.register(app)
 client_commands.register(app)
+verify_command.register(app)
+letter_commands.register(app)
 
 
 if __name__ == "__main__":

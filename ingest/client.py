@@ -108,6 +108,16 @@ class Client:
         """One job. Raises Unreachable, Refused."""
         return self.call("GET", f"/v1/jobs/{job_id}")
 
+    def manifest(self, job_id: str) -> bytes:
+        """The manifest of a finished job's video. Raises Unreachable, Refused."""
+        try:
+            answer = self._http.get(f"/v1/jobs/{job_id}/manifest")
+        except httpx2.TransportError as error:
+            raise Unreachable(f"the API does not answer ({type(error).__name__})") from error
+        if answer.status_code != 200:
+            raise Refused(_problem(answer))
+        return answer.content
+
     def download(self, job_id: str, to: Path) -> Iterator[tuple[int, int]]:
         """Write the video to ``to``, which appears only when it is whole.
 

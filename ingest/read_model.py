@@ -73,6 +73,7 @@ def job_columns(placed: Placed) -> dict[str, Any]:
         "webhook_url": event.webhook_url,
         "expires_at": job and job.expires_at,
         "retention_s": job and job.retention_s,
+        "parent_job_id": job and job.parent_job_id and job_uuid(job.parent_job_id),
         "created_at": event.submitted_at,
         "submitted_at": event.submitted_at,
         "updated_at": event.occurred_at,
@@ -100,7 +101,7 @@ def folded(batch: Iterable[Placed]) -> list[dict[str, Any]]:
         if before is not None:
             row["started_at"] = before["started_at"] or row["started_at"]
             row["confirmed_at"] = before["confirmed_at"]
-            for name in ("spec", "spec_digest", "expires_at", "retention_s"):
+            for name in ("spec", "spec_digest", "expires_at", "retention_s", "parent_job_id"):
                 row[name] = row[name] if row["spec"] is not None else before[name]
         rows[placed.event.job_id] = row
     return [rows[job_id] for job_id in sorted(rows)]

@@ -79,7 +79,9 @@ class Submission:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the whole request: what an Idempotency-Key is bound to."""
-        content = self.request.model_dump(mode="json") | {"priority": self.priority}
+        # A submission has no parent; what was stored before requests had the field must still fit.
+        asked = self.request.model_dump(mode="json", exclude={"parent_job_id"})
+        content = asked | {"priority": self.priority}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

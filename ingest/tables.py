@@ -41,6 +41,7 @@ PROJECTED: Final = (
     "webhook_url",
     "expires_at",
     "retention_s",
+    "parent_job_id",
     "submitted_at",
     "updated_at",
     "started_at",
@@ -70,6 +71,8 @@ jobs: Final = Table(
     Column("webhook_url", Text),
     Column("expires_at", _TIME),
     Column("retention_s", Integer),
+    # Of a redriven job: the one whose dead letter it is.
+    Column("parent_job_id", UUID(as_uuid=True)),
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
     Column("submitted_at", _TIME),
     Column("updated_at", _TIME, nullable=False, server_default=func.now()),

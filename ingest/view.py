@@ -21,6 +21,10 @@ def moment(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _id(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
     """The public form of a job.
 
@@ -47,12 +51,17 @@ def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
         "webhook_url": row["webhook_url"],
         "expires_at": moment(row["expires_at"]),
         "retention_s": row["retention_s"],
+        "parent_job_id": _id(row.get("parent_job_id")),
         "cancel_requested_at": moment(row.get("cancel_requested_at")),
         "created_at": moment(row["created_at"]),
         "updated_at": moment(row["updated_at"]),
         "started_at": moment(row["started_at"]),
         "completed_at": moment(row["completed_at"]),
-        "links": {"self": link, "video": f"{link}/video" if artifact else None},
+        "links": {
+            "self": link,
+            "video": f"{link}/video" if artifact else None,
+            "manifest": f"{link}/manifest" if artifact else None,
+        },
     }
 
 

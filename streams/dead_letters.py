@@ -11,6 +11,7 @@ from typing import Final
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
+from infra.crash import crash_point
 from infra.settings import Settings, settings
 from infra.telemetry import context_of, log, span, traceparent_of
 from schemas.codec import codec
@@ -73,6 +74,7 @@ class DeadLetterHandler:
                 return
             source, code, error_class = labels_of(letter, self._prefix)
             LETTERS.labels(source, code, error_class).inc()
+            crash_point(f"{NAME}_after_state")
             log().warning(
                 "dead_letter",
                 source=source,

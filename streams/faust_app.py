@@ -143,6 +143,7 @@ def run(
     topics: Iterable[str],
     make_handler: Callable[[Outbox], Handler],
     codec: Codec,
+    longest: float = 300.0,
 ) -> None:
     """Run one app until SIGTERM or SIGINT; does not return on a failure.
 
@@ -152,12 +153,13 @@ def run(
         topics: Full names of the topics it reads.
         make_handler: Makes the handler, given where to send outputs.
         codec: Reads and writes values.
+        longest: Seconds that one record may take.
     """
     start(name, config)
     lenient_headers.install()
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    asyncio.run(_serve(config, name, list(topics), make_handler, codec))
+    asyncio.run(_serve(config, name, list(topics), make_handler, codec, longest))
 
 
 async def _serve(
@@ -166,6 +168,7 @@ async def _serve(
     topics: list[str],
     make_handler: Callable[[Outbox], Handler],
     codec: Codec,
+    longest: float,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -179,6 +182,7 @@ async def _serve(
         brokers=config.kafka,
         request_timeout=OUTPUT_DEADLINE,
         folder=folder,
+        longest=longest,
     )
     _attach(app, name, topics, make_handler(Outbox(app, codec)), config.topic_prefix)
     starting = asyncio.ensure_future(app.start())
@@ -214,6 +218,7 @@ def _attach(app: StreamsApp, name: str, topics: list[str], handle: Handler, pref
                 await handle(record)
                 crash_point(f"{name}_before_ack")
                 event.ack()
+                crash_point(f"{name}_before_commit")
                 app.commit_age.acknowledged()
                 HANDLED.labels(name, record.topic.removeprefix(prefix)).inc()
         except asyncio.CancelledError:

@@ -142,7 +142,7 @@ def make_app(
     brokers: str,
     request_timeout: float,
     folder: Path,
-    commit_interval: float = 0.5,
+    longest: float = 300.0,
 ) -> StreamsApp:
     """A Faust app that declares no topics, serves no web page, and keeps no tables.
 
@@ -153,7 +153,7 @@ def make_app(
         brokers: Bootstrap servers, host:port[,host:port].
         request_timeout: Seconds after which a produce request has failed.
         folder: Where Faust may keep files; it has no tables, so they stay empty.
-        commit_interval: Seconds between commits of acknowledged offsets.
+        longest: Seconds that one record may take; beyond it Faust complains.
     """
     return StreamsApp(
         group,
@@ -161,14 +161,16 @@ def make_app(
         broker_client_id=f"{name}-{instance}",
         datadir=folder,
         consumer_group_instance_id=f"{name}-{instance}",
-        broker_commit_interval=commit_interval,
+        broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_request_timeout=30.0,
         broker_rebalance_timeout=30.0,
         # While the registry is away a record is retried for as long as it takes: the process is
         # well and keeps its partitions. What could hang has deadlines of its own.
-        broker_max_poll_interval=86_400.0,
+        broker_max_poll_interval=86_400.0 + longest,
+        broker_commit_livelock_soft_timeout=longest,
+        stream_processing_timeout=longest,
         broker_max_poll_records=200,
         producer_acks=-1,
         producer_linger=0.0,

@@ -18,12 +18,14 @@ BUCKET = "ttv"
 #: Tenant that a local stack's API key belongs to.
 TENANT = "default"
 
-#: The parts that run once, by process name and Python module.
+#: The parts that run once, by process name: the Python module and its arguments.
 MODULES = {
     "api": "ingest.api",
     "worker": "ingest.worker",
     "admission": "streams.admission",
     "dead-letters": "streams.dead_letters",
+    "collector": "streams.collector",
+    "collector-late": "streams.collector late",
     "scheduler": "streams.scheduler",
 }
 
@@ -102,7 +104,7 @@ def programs(
     """The service's processes; ``extra`` are settings that win over the stack's own."""
     shared = {**_inherited(), **environment(info), **extra}
     made = [
-        _program(layout, identity, name, ["-m", module], {**shared, **_threads(1)}, "apps")
+        _program(layout, identity, name, ["-m", *module.split()], {**shared, **_threads(1)}, "apps")
         for name, module in MODULES.items()
     ]
     cores = len(os.sched_getaffinity(0))

@@ -54,6 +54,7 @@ class Stack:
         gpus: int = 2,
         only: Only = None,
         env: Mapping[str, str] | None = None,
+        env_of: Mapping[str, Mapping[str, str]] | None = None,
         timeout: float = 180.0,
         tied: bool = True,
         progress: Callable[[str], None] = lambda _stage: None,
@@ -65,6 +66,7 @@ class Stack:
             gpus: number of GPU consumers.
             only: ``"infra"`` starts the servers alone.
             env: ``TTV_`` settings for the service's processes that win over the stack's own.
+            env_of: environment of single programs, servers included, by name; wins over all.
             timeout: seconds until it must be ready.
             tied: stop it when the calling thread ends, however that ends.
             progress: told each stage of the start.
@@ -74,7 +76,7 @@ class Stack:
             StackError: if it did not come up; it is stopped again then.
         """
         stack = cls(data)
-        stack._launch(gpus, only, env or {}, tied=tied)
+        stack._launch(gpus, only, env or {}, env_of or {}, tied=tied)
         try:
             stack._wait_until_ready(only, time.monotonic() + timeout, progress)
         except BaseException:
@@ -164,7 +166,15 @@ class Stack:
         """Wait until the supervisor that this object started ends; returns its status."""
         return 0 if self._supervisord is None else self._supervisord.wait()
 
-    def _launch(self, gpus: int, only: Only, env: Mapping[str, str], *, tied: bool) -> None:
+    def _launch(
+        self,
+        gpus: int,
+        only: Only,
+        env: Mapping[str, str],
+        env_of: Mapping[str, Mapping[str, str]],
+        *,
+        tied: bool,
+    ) -> None:
         layout = self.layout
         _require_setup()
         layout.create()
@@ -178,6 +188,10 @@ class Stack:
             made = [make(layout, known) for make in _SERVERS]
             if only is None:
                 made += services.programs(layout, known, described, gpus, env)
+            made = [
+                dataclasses.replace(each, env={**each.env, **env_of.get(each.name, {})})
+                for each in made
+            ]
             described = dataclasses.replace(
                 described, metrics=described.metrics if only is None else []
             )

@@ -20,7 +20,7 @@ from schemas.topics import Topics
 #: Kept from the first event, or from the submit, that had them.
 _KEPT: Final = ("started_at", "confirmed_at", "submitted_at")
 #: Only events that carry the admitted job say these.
-_OF_JOB: Final = ("spec", "spec_digest", "expires_at", "retention_s")
+_OF_JOB: Final = ("spec", "spec_digest", "expires_at", "retention_s", "parent_job_id")
 _PLAIN: Final = (
     "tenant_id",
     "status",

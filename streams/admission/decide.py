@@ -219,6 +219,7 @@ class _Known:
 
 
 def _job(request: JobRequested, known: _Known) -> Job:
+    parent = request.parent_job_id
     return Job(
         job_id=known.job_id,
         tenant_id=request.tenant_id,
@@ -232,6 +233,7 @@ def _job(request: JobRequested, known: _Known) -> Job:
         webhook_url=request.webhook_url,
         metadata=request.metadata,
         traceparent=known.moment.traceparent,
+        parent_job_id=None if parent is None else canonical_job_id(parent),
     )
 
 

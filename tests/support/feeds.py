@@ -23,9 +23,12 @@ def settings_of(info: StackInfo) -> Settings:
     return Settings(kafka=info.kafka, registry=info.registry)
 
 
-def read_messages(settings: Settings, topic: str, seconds: float = 30) -> list[Message]:
-    """Every committed message of a topic, from its beginning to its end now."""
-    consumer = committed_consumer(settings, "tests.reader", **{"enable.partition.eof": True})
+def read_messages(
+    settings: Settings, topic: str, seconds: float = 30, isolation: str = "read_committed"
+) -> list[Message]:
+    """Every message of a topic, from its beginning to its end now; committed ones by default."""
+    extra = {"enable.partition.eof": True, "isolation.level": isolation}
+    consumer = committed_consumer(settings, "tests.reader", **extra)
     partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     found: list[Message] = []

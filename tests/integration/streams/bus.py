@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from infra.kafka import committed_consumer, plain_producer
 from infra.provision import make_topics, register_schemas
@@ -60,6 +60,15 @@ class Running:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def frozen(self) -> bool:
+        """Whether it is stopped, by SIGSTOP."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    def go_on(self) -> None:
+        """Continue it after a stop."""
+        self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> int:
         """SIGTERM; its exit status."""
@@ -155,11 +164,10 @@ class Bus:
         request = JobRequested(tenant_id="acme", prompt=prompt).model_copy(update=fields)
         return self.codec.encode(self.requested, request)
 
-    def messages(self, topic: str) -> list[Message]:
-        """Every committed record of a topic, as it is now."""
-        consumer = committed_consumer(
-            self.settings, f"reader-{uuid.uuid4()}", **{"enable.partition.eof": True}
-        )
+    def messages(self, topic: str, isolation: str = "read_committed") -> list[Message]:
+        """Every record of a topic, as it is now; committed ones by default."""
+        extra = {"enable.partition.eof": True, "isolation.level": isolation}
+        consumer = committed_consumer(self.settings, f"reader-{uuid.uuid4()}", **extra)
         try:
             return _drain(consumer, topic)
         finally:
@@ -204,7 +212,7 @@ def _value(message: Message) -> bytes | None:
 
 def _drain(consumer: Consumer, topic: str) -> list[Message]:
     known = consumer.list_topics(topic, timeout=15).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, 0) for number in known])
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in known])
     found: list[Message] = []
     open_partitions = set(known)
     end = time.monotonic() + DEADLINE

@@ -113,7 +113,12 @@ def limit_record_size(bus: Bus, most: int) -> None:
 
 @pytest.mark.parametrize(
     "point",
-    ["admission_after_state", "admission_after_output", "admission_before_ack"],
+    [
+        "admission_after_state",
+        "admission_after_output",
+        "admission_before_ack",
+        "admission_before_commit",
+    ],
 )
 def test_a_kill_at_any_edge_repeats_a_record_and_loses_none(
     bus: Bus, tmp_path: Path, point: str

@@ -1,0 +1,1 @@
+"""Dead letters, as an operator reads them and has them tried again."""
