@@ -6,7 +6,7 @@ CARGO := $(BIN)/python -m infra.setup cargo
 TESTS ?= tests/unit tests/property tests/integration tests/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-nightly chaos bench check format up down lock clean
+.PHONY: help setup demo test test-nightly chaos chaos-many chaos-bugs model fuzz bench check format up down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,14 +22,32 @@ test: setup ## the whole suite that fits in 15 minutes
 	$(BIN)/pytest $(TESTS)
 
 SEED ?= 1
-test-nightly: setup chaos bench ## what takes longer: a storm of faults, many more random cases, the benches
-	PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace --quiet
+CHAOS := $(BIN)/python -m tests.chaos --seed $(SEED)
+test-nightly: setup chaos chaos-many chaos-bugs model fuzz bench ## what takes longer, each part at most 40 minutes
 
-chaos: setup ## a seeded storm: parts killed and frozen while jobs flow in (SEED=N)
-	$(BIN)/python -m tests.chaos.storm --seed $(SEED)
+chaos: setup ## a seeded storm of 500 jobs and 60 faults, rendered by the tiny Mochi-1 (SEED=N)
+	$(CHAOS) --size real
 
-bench: setup ## the transactional loop beside a bare one
+chaos-many: setup ## 20,000 jobs and 300 faults, with a renderer of milliseconds (SEED=N)
+	$(CHAOS) --size many
+
+chaos-bugs: setup ## plant bugs in copies of the product; a storm must find each
+	$(BIN)/python -m tests.chaos.bugs --seed $(SEED)
+
+MODEL := $(CARGO) run --release --locked --quiet -p guard-model --
+model: setup ## the protocol's model, larger than in make test; states and depth are printed
+	$(MODEL) check --jobs 3 --crashes 2
+	$(MODEL) check --jobs 2 --total 2 --crashes 2 --suspicions 1 --net 1 --store 1 --repeats 1 --cancels 1 --failures 1
+	$(MODEL) check --jobs 1 --total 2 --crashes 1 --splits 1 --suspicions 1 --net 1 --store 1 --repeats 1 \
+	  --cancels 1 --failures 1 --recreations 1 --losses 1 --collector
+
+fuzz: setup ## a million hostile inputs for the guard
+	TTV_FUZZ_CASES=1000000 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace --quiet
+
+bench: setup ## what protection costs: transactions, the guard, checkpoints, each beside a bare baseline
 	$(BIN)/python -m tests.bench.transactions
+	$(BIN)/python -m tests.bench.guard
+	$(BIN)/python -m tests.bench.checkpoints
 
 check: setup ## linters and types
 	$(BIN)/ruff check .

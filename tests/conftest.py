@@ -12,7 +12,12 @@ from infra.stack import Stack
 #: GPU consumers of the shared stack.
 GPUS = int(os.environ.get("TTV_TEST_GPUS", "4"))
 #: Renders of seconds are checkpointed as renders of minutes are.
-SETTINGS = {"TTV_CHECKPOINT_EVERY_STEPS": "10"}
+#: A render that shows no sign of life is given up in seconds. Crash points are armed by files.
+SETTINGS = {
+    "TTV_CHECKPOINT_EVERY_STEPS": "10",
+    "TTV_STEP_TIMEOUT": "15",
+    "TTV_CRASH_AT": "crash/",
+}
 _LOG_LINES = 25
 
 

@@ -119,7 +119,7 @@ def test_a_slot_fenced_while_it_renders_stops_within_seconds(stack: Stack, api: 
     consumer = committed_consumer(settings, slot_group(settings))
     mark = SlotMark.read(committed_offset(consumer, Topics().assignments(settings.pool), slot))
     consumer.close()
-    fence(settings, codec(settings.registry), Fence(slot, "fenced by a test", mark.n + 1))
+    fence(settings, codec(settings.registry), Fence(slot, mark.holder, mark.n + 1))
     stack.wait_for_restart(victim, pid, timeout=10)
     assert "held by fenced" in stack.log_tail(victim)
     until(lambda: [e.attempt for e in events_of(stack.info, job_id)][-1] == 2, 30)

@@ -29,6 +29,7 @@ from gpu_consumer.render.events import (
     Step,
 )
 from gpu_consumer.render.fingerprint import fingerprint, folder_of, identity
+from gpu_consumer.render.frame_digest import FrameDigest
 from gpu_consumer.render.job import RenderJob
 from gpu_consumer.render.renderer import Renderer
 from gpu_consumer.render.scheduler import StartingAt
@@ -229,7 +230,7 @@ class Steps:
 
 
 def _video(pipe: Any, job: RenderJob, latents: torch.Tensor, path: Path) -> tuple[str, bytes]:
-    digest = pipeline.FrameDigest()
+    digest = FrameDigest()
     video = pipeline.decode(pipe, latents, job, lambda: None)
     shown = digest.over(pipeline.frames(video), lambda: None)
     encode.encode(shown, path, width=job.width, height=job.height, fps=job.fps)

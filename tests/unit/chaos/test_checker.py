@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gpu_consumer.render.encode import encode
-from schemas.records import Artifact, JobEvent
-from tests.chaos.checker import judge
+from schemas.records import Artifact, DeadLetter, JobEvent
+from tests.chaos.checker import History, judge
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -49,9 +49,35 @@ def event(job_id: str, video: bytes, kind: str = "Completed") -> JobEvent:
     )
 
 
+def letter(job_id: str | None, offset: int = 0) -> DeadLetter:
+    return DeadLetter(
+        topic="requests",
+        partition=0,
+        offset=offset,
+        value=b"x",
+        error_class="permanent",
+        code="malformed",
+        reason="It is no request.",
+        attempts=0,
+        tenant_id="t",
+        job_id=job_id,
+        occurred_at=AT,
+    )
+
+
 def test_a_clean_history_is_clean(video: bytes) -> None:
     feed = [event("a", video), event("b", video, "Cancelled"), event("foreign", video)]
-    verdict = judge(["a", "b"], feed, lambda _: video)
+    started = event("a", video, "Started")
+    history = History(
+        ["a", "b"],
+        feed,
+        cancelling=["b"],
+        bad=[("requests", 0, 7)],
+        events=[started, *feed],
+        letters=[letter(None, 7)],
+        shown={"a": "completed", "b": "cancelled"},
+    )
+    verdict = judge(history, lambda _: video)
     assert verdict.clean
     assert verdict.outcomes == {"Completed": 1, "Cancelled": 1}
 
@@ -59,13 +85,58 @@ def test_a_clean_history_is_clean(video: bytes) -> None:
 def test_a_duplicate_a_loss_and_a_torn_artifact_are_all_found(video: bytes) -> None:
     feed = [event("a", video), event("a", video, "Failed"), event("torn", video)]
     stored = {"a": video, "torn": video[:-100]}
-    verdict = judge(["a", "lost", "torn"], feed, lambda artifact: stored[artifact.key])
+    history = History(["a", "lost", "torn"], feed)
+    verdict = judge(history, lambda artifact: stored[artifact.key])
     assert verdict.duplicates == ["a"]
     assert verdict.losses == ["lost"]
     assert verdict.bad_artifacts == ["torn"]
+    assert not verdict.clean
 
 
 def test_other_bytes_and_missing_bytes_are_found(video: bytes) -> None:
-    assert judge(["a"], [event("a", video)], lambda _: None).bad_artifacts == ["a"]
+    assert judge(History(["a"], [event("a", video)]), lambda _: None).bad_artifacts == ["a"]
     forged = event("a", b"no video at all")
-    assert judge(["a"], [forged], lambda _: b"no video at all").bad_artifacts == ["a"]
+    verdict = judge(History(["a"], [forged]), lambda _: b"no video at all")
+    assert verdict.bad_artifacts == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("events", "completed"),
+    [
+        (["Completed", "Started"], ["Completed"]),
+        (["Completed", "Completed"], ["Completed"]),
+        (["Started"], ["Completed"]),
+        (["Completed"], []),
+        (["Failed"], ["Completed"]),
+    ],
+    ids=["goes-on-after-its-end", "ends-twice", "one-feed", "other-feed", "another-end"],
+)
+def test_feeds_that_cannot_both_be_true_are_found(
+    video: bytes, events: list[str], completed: list[str]
+) -> None:
+    history = History(
+        ["a"],
+        [event("a", video, kind) for kind in completed],
+        events=[event("a", video, kind) for kind in events],
+    )
+    assert judge(history, lambda _: video).contradictions
+
+
+def test_a_status_that_is_not_the_end_is_found(video: bytes) -> None:
+    history = History(["a"], [event("a", video)], shown={"a": "processing"})
+    assert judge(history, lambda _: video).contradictions
+
+
+@pytest.mark.parametrize("kind", ["Cancelled", "Refused", "Expired", "Failed"])
+def test_an_end_that_nothing_asked_for_is_found(video: bytes, kind: str) -> None:
+    assert judge(History(["a"], [event("a", video, kind)]), lambda _: video).unexplained
+
+
+def test_a_failure_with_its_letter_is_explained(video: bytes) -> None:
+    history = History(["a"], [event("a", video, "Failed")], letters=[letter("a")])
+    assert judge(history, lambda _: video).clean
+
+
+def test_a_bad_record_without_a_letter_is_found(video: bytes) -> None:
+    history = History([], [], bad=[("requests", 0, 7)], letters=[letter(None, 8)])
+    assert judge(history, lambda _: video).lost_letters == ["requests 0 7"]

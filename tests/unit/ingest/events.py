@@ -16,7 +16,12 @@ BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def job(job_id: str | None = None, tenant_id: str = "default", **fields: Any) -> Job:
     """An admitted job."""
     job_id = job_id or str(uuid.uuid4())
-    labels: dict[str, Any] = {"priority": "normal", "webhook_url": None, "metadata": {}}
+    labels: dict[str, Any] = {
+        "priority": "normal",
+        "webhook_url": None,
+        "metadata": {},
+        "parent_job_id": None,
+    }
     shown = {name: fields.pop(name, value) for name, value in labels.items()}
     request = JobRequested(job_id=job_id, tenant_id=tenant_id, prompt="a fox", **fields)
     return Job(

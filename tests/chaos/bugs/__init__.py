@@ -1,0 +1,1 @@
+"""Deliberate bugs of the product, as patches, each of which a storm must catch."""

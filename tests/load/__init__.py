@@ -1,0 +1,1 @@
+"""Load: how much goes through the whole stack."""
