@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ from infra.stack import Stack
 from infra.stack.atomic import write_private
 from schemas.topics import Topics
 from tests.chaos.clock import WallClock
+from tests.chaos.disk import no_room
 from tests.chaos.plan import BEAT_TIMEOUT, FENCE_POINTS, SHORT, Fault
 from tests.chaos.proxies import Links, Mode
 from tests.chaos.recovery import Recovery, goes_on, written
@@ -29,8 +29,6 @@ from tests.support.kafka_proxy import END_TXN, KafkaProxy
 PATIENCE: Final = 12.0
 _LOOK: Final = 0.15
 _UP: Final = 60.0
-#: A file that would grow beyond this cannot be written while a disk is full.
-_FULL: Final = 1024
 #: A process that ended at a crash point was killed there.
 _PAST: Final = {
     "kill": "killed",
@@ -254,7 +252,7 @@ class Striker:
 
     def _full_disk(self, fault: Fault) -> bool:
         hit = self._found_working(fault.part)
-        with _no_room(tree(self._victims.pid(fault.part))):
+        with no_room(tree(self._victims.pid(fault.part))):
             return self._lasting(fault, hit)
 
     def _clock(self, fault: Fault) -> bool:
@@ -316,20 +314,3 @@ class Striker:
         elif fault.part in {"admission", "api"}:
             met = written(topics.events, ends, "Admitted")
             arena.recovery.await_record(f"{how} -> a job is admitted", fault.part, now, met)
-
-
-@contextmanager
-def _no_room(pids: list[int]) -> Iterator[None]:
-    """No file of these processes can grow: a write fails with EFBIG, as on a full disk."""
-    before: dict[int, tuple[int, int]] = {}
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (_FULL, hard))
-            before[pid] = soft, hard
-    try:
-        yield
-    finally:
-        for pid, limits in before.items():
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)

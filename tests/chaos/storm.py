@@ -209,7 +209,11 @@ class _Storm:
 
     def _strike(self, striker: Striker, fault: Fault) -> None:
         at = time.monotonic() - self._began
-        hit = striker.strike(fault)
+        try:
+            hit = striker.strike(fault)
+        except Exception as error:  # noqa: BLE001 - the storm goes on, and fails
+            self._problems.append(f"{fault} could not be done: {error!r}")
+            hit = False
         self._struck.append(Struck(fault, at, hit))
         done, ended = len(self._journal.accepted), len(self._watch.ended)
         told = f"{at:6.0f} s  {ended} of {done} jobs  {'hit ' if hit else 'miss'} {fault}"

@@ -160,9 +160,6 @@ pub fn fence(world: &mut World, slot: SlotNo, zombie: bool, fate: Fate) {
         return;
     };
     let here = world.slot_mut(slot);
-    if bug != Some(Bug::FenceWithoutInit) {
-        here.id.init(None);
-    }
     let holder = here.partition.mark.as_ref().and_then(|mark| mark.holder);
     let moot = holder.is_some_and(|holder| holder != incarnation);
     let blind = matches!(
@@ -170,7 +167,12 @@ pub fn fence(world: &mut World, slot: SlotNo, zombie: bool, fate: Fate) {
         Some(Bug::FenceSkipsToEnd | Bug::FencedOfAnyIncarnation)
     );
     if moot && !blind {
-        return; // opened since by another process: that has fenced the one before
+        // Opened since by another process. The epoch that the fence has taken costs that one a
+        // refused commit, which it begins again.
+        return;
+    }
+    if bug != Some(Bug::FenceWithoutInit) {
+        here.id.init(None);
     }
     let done = here.partition.mark.as_ref().map_or(0, |mark| mark.n);
     if through > done && !here.partition.holds(through) {
