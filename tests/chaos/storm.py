@@ -174,6 +174,10 @@ class _Storm:
         self._problems: list[str] = []
 
     def run(self, schedule: Iterator[Fault]) -> Report:
+        with contextlib.closing(self._journal):
+            return self._run(schedule)
+
+    def _run(self, schedule: Iterator[Fault]) -> Report:
         arena = self._arena
         self._watch.listen(arena.recovery.seen)
         self._load.listen(arena.recovery.confirmed)
