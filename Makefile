@@ -4,9 +4,11 @@ SETUP := $(PYTHON) -m infra.setup
 BIN := .venv/bin
 CARGO := $(BIN)/python -m infra.setup cargo
 TESTS ?= tests/unit tests/property tests/integration tests/e2e
+# Slots killed, frozen and overtaken at named points: minutes of waiting for fences.
+STRIKES := $(addprefix tests/e2e/test_,crash_points.py frozen_slots.py broker_away.py harmed_children.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-nightly chaos chaos-many chaos-bugs model fuzz bench check format up down lock clean
+.PHONY: help setup demo test test-nightly strikes chaos chaos-many chaos-bugs model fuzz bench check format up down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +21,14 @@ demo: setup ## start the stack, render a job sent over HTTP and one sent to Kafk
 
 test: setup ## the whole suite that fits in 15 minutes
 	$(CARGO) test --release --locked --workspace --quiet
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest $(TESTS) $(addprefix --ignore=,$(STRIKES))
+
+strikes: setup ## GPU consumers killed, frozen and harmed at every named point
+	$(BIN)/pytest $(STRIKES)
 
 SEED ?= 1
 CHAOS := $(BIN)/python -m tests.chaos --seed $(SEED)
-test-nightly: setup chaos chaos-many chaos-bugs model fuzz bench ## what takes longer, each part at most 40 minutes
+test-nightly: setup strikes chaos chaos-many chaos-bugs model fuzz bench ## what takes longer, each part at most 40 minutes
 
 chaos: setup ## a seeded storm of 500 jobs and 60 faults, rendered by the tiny Mochi-1 (SEED=N)
 	$(CHAOS) --size real
