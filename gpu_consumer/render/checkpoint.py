@@ -7,8 +7,6 @@ prompts, so that going on needs neither noise nor text encoder. Runs in the rend
 from __future__ import annotations
 
 import json
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +15,13 @@ import safetensors
 import safetensors.torch
 import torch
 
+from gpu_consumer.render import checkpoint_file
+from gpu_consumer.render.checkpoint_file import MAX_HEADER, CheckpointRefused, content
+from gpu_consumer.render.durable import publish
 from gpu_consumer.render.fingerprint import identity
 from gpu_consumer.render.job import RenderJob
 
 FORMAT: Final = "ttv-denoising-1"
-#: Bytes of a header; ours have about 1,500. It also bounds how many tensors one can name.
-MAX_HEADER: Final = 16 * 1024
 LATENTS: Final = "latents"
 
 Tensors = dict[str, torch.Tensor]
@@ -30,10 +29,6 @@ Tensors = dict[str, torch.Tensor]
 Conditioning = dict[str, torch.Tensor | None]
 #: Name to dtype and shape.
 Layout = dict[str, tuple[torch.dtype, tuple[int, ...]]]
-
-
-class CheckpointRefused(Exception):
-    """This file is no checkpoint of this job for this model: render from the first step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +42,7 @@ class State:
 
 def metadata(job: RenderJob, step: int, fingerprint: str) -> dict[str, str]:
     """What a checkpoint says of itself; nothing of the prompts but the job's id."""
-    return {
-        "format": FORMAT,
-        "job_id": job.job_id,
-        "step": str(step),
-        "total": str(job.num_inference_steps),
-        "guidance": repr(float(job.guidance_scale)),
-        "seed": str(job.seed),
-        "size": f"{job.width}x{job.height}x{job.num_frames}",
-        "fingerprint": fingerprint,
-    }
+    return checkpoint_file.metadata(FORMAT, job, step, fingerprint)
 
 
 def layout(pipe: Any, job: RenderJob) -> Layout:
@@ -82,9 +68,7 @@ def write(path: Path, part: Path, tensors: Tensors, about: dict[str, str]) -> No
         safetensors.torch.save_file(tensors, part, metadata=about)
     except safetensors.SafetensorError as error:
         raise OSError(f"no checkpoint can be written: {error}") from None
-    _sync(part)
-    part.replace(path)
-    _sync(path.parent)
+    publish(part, path)
 
 
 def read(path: Path, job: RenderJob, expected: Layout, fingerprint: str) -> State:
@@ -102,7 +86,7 @@ def read(path: Path, job: RenderJob, expected: Layout, fingerprint: str) -> Stat
     Raises:
         CheckpointRefused: it is not; the message quotes nothing of the file.
     """
-    data = _bytes(path, sum(_size(*one) for one in expected.values()))
+    data = content(path, sum(_size(*one) for one in expected.values()))
     step = _step(_header(data), job, fingerprint)
     try:
         tensors = safetensors.torch.load(data)
@@ -119,21 +103,6 @@ def read(path: Path, job: RenderJob, expected: Layout, fingerprint: str) -> Stat
     latents = tensors.pop(LATENTS)
     none = dict.fromkeys(("negative_prompt_embeds", "negative_prompt_attention_mask"))
     return State(step, latents, {**none, **tensors})
-
-
-def _bytes(path: Path, content: int) -> bytes:
-    try:
-        # Not to be kept waiting by a pipe, nor led elsewhere by a link.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            seen = os.fstat(file.fileno())
-            if not stat.S_ISREG(seen.st_mode):
-                raise CheckpointRefused("it is no file")
-            if not content + 8 <= seen.st_size <= content + 8 + MAX_HEADER:
-                raise CheckpointRefused(f"{seen.st_size} bytes for {content} of tensors")
-            return file.read(seen.st_size)
-    except OSError as error:
-        raise CheckpointRefused(f"it cannot be read (errno {error.errno})") from None
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -176,11 +145,3 @@ def _step(header: dict[str, Any], job: RenderJob, fingerprint: str) -> int:
 
 def _size(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
     return dtype.itemsize * torch.Size(shape).numel()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

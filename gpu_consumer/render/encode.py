@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from av.video.reformatter import (
     Interpolation,
 )
 
+from gpu_consumer.render.durable import publish
 from gpu_consumer.render.job import unfinished
 
 #: cpu-independent: without it x264's output differs between runs. One thread: with four, slices or
@@ -47,9 +47,7 @@ def encode(frames: Iterable[Frame], path: Path, *, width: int, height: int, fps:
     part = unfinished(path)
     try:
         count = _write(frames, part, width, height, fps)
-        _sync(part)
-        part.replace(path)
-        _sync(path.parent)
+        publish(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -100,11 +98,3 @@ def _picture(pixels: Frame, index: int, fps: int) -> av.VideoFrame:
     )
     picture.pts, picture.duration, picture.time_base = index, 1, Fraction(1, fps)
     return picture
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

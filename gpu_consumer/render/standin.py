@@ -23,13 +23,14 @@ import numpy as np
 
 from gpu_consumer.render import encode, lock, standin_checkpoint
 from gpu_consumer.render.cadence import Cadence
+from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from gpu_consumer.render.encode import Frame
 from gpu_consumer.render.failures import Interrupted, InvalidSpec
 from gpu_consumer.render.frame_digest import FrameDigest
 from gpu_consumer.render.job import RenderJob, checkpoint_of, faults, unfinished_checkpoint
 from gpu_consumer.render.parent import Parent
 from gpu_consumer.render.renderings import Renderings
-from gpu_consumer.render.standin_checkpoint import CheckpointRefused, Latents
+from gpu_consumer.render.standin_checkpoint import Latents
 from infra.settings import STAND_IN
 
 DEVICE: Final = f"{STAND_IN} (no model)"

@@ -8,13 +8,14 @@ Source of the format: https://github.com/huggingface/safetensors#format.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from gpu_consumer.render import checkpoint_file
+from gpu_consumer.render.checkpoint_file import CheckpointRefused, content
+from gpu_consumer.render.durable import publish
 from gpu_consumer.render.job import RenderJob
 
 FORMAT: Final = "ttv-stand-in-1"
@@ -22,22 +23,9 @@ FORMAT: Final = "ttv-stand-in-1"
 Latents = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class CheckpointRefused(Exception):
-    """This file is no checkpoint of this job: render from the first step."""
-
-
 def metadata(job: RenderJob, step: int, fingerprint: str) -> dict[str, str]:
     """What a checkpoint says of itself; nothing of the prompts but the job's id."""
-    return {
-        "format": FORMAT,
-        "job_id": job.job_id,
-        "step": str(step),
-        "total": str(job.num_inference_steps),
-        "guidance": repr(float(job.guidance_scale)),
-        "seed": str(job.seed),
-        "size": f"{job.width}x{job.height}x{job.num_frames}",
-        "fingerprint": fingerprint,
-    }
+    return checkpoint_file.metadata(FORMAT, job, step, fingerprint)
 
 
 def write(path: Path, part: Path, latents: Latents, about: dict[str, str]) -> None:
@@ -49,14 +37,7 @@ def write(path: Path, part: Path, latents: Latents, about: dict[str, str]) -> No
     data = np.ascontiguousarray(latents, "<f4").tobytes()
     with part.open("wb") as file:
         file.write(_head(latents.shape, about) + data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    publish(part, path)
 
 
 def read(
@@ -74,7 +55,7 @@ def read(
         CheckpointRefused: it is anything else; the message quotes nothing of it.
     """
     size = 4 * int(np.prod(shape))
-    data = _bytes(path, size)
+    data = content(path, size)
     for step in range(1, job.num_inference_steps + 1):
         head = _head(shape, metadata(job, step, fingerprint))
         if data.startswith(head) and len(data) == len(head) + size:
@@ -91,16 +72,3 @@ def _head(shape: tuple[int, ...], about: dict[str, str]) -> bytes:
     text = json.dumps({"__metadata__": about, "latents": tensor}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text
-
-
-def _bytes(path: Path, content: int) -> bytes:
-    try:
-        # Not to be kept waiting by a pipe, nor led elsewhere by a link.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            seen = os.fstat(file.fileno())
-            if not stat.S_ISREG(seen.st_mode) or not 0 <= seen.st_size - content <= 16 * 1024:
-                raise CheckpointRefused("it is no file of the size of a checkpoint")
-            return file.read(seen.st_size)
-    except OSError as error:
-        raise CheckpointRefused(f"it cannot be read (errno {error.errno})") from None

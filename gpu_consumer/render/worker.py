@@ -13,6 +13,7 @@ import torch
 from gpu_consumer.render import checkpoint, encode, lock, pipeline
 from gpu_consumer.render import device as devices
 from gpu_consumer.render.checkpoint import Conditioning, State
+from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from gpu_consumer.render.checkpointing import Checkpoints, JobCheckpoints, Plan
 from gpu_consumer.render.fingerprint import fingerprint, folder_of
 from gpu_consumer.render.frame_digest import FrameDigest
@@ -98,7 +99,7 @@ class MochiRenderings(Renderings):
             expected = checkpoint.layout(self._pipe, job)
             try:
                 return checkpoint.read(resume, job, expected, self._checkpoints.fingerprint)
-            except checkpoint.CheckpointRefused as refused:
+            except CheckpointRefused as refused:
                 self._parent.say("refused", run=run, reason=str(refused))
         self._parent.say("phase", run=run, phase="encoding_prompt")
         return pipeline.encode_prompt(self._pipe, job)

@@ -104,11 +104,7 @@ impl Replay {
                 accept,
             } => {
                 self.was_opened(slot, incarnation)?;
-                let last = self
-                    .fold
-                    .slots
-                    .get(slot)
-                    .map_or(UNKNOWN, |known| known.last_n);
+                let last = self.last_order(slot);
                 if last != UNKNOWN && done > last {
                     return Err(format!(
                         "done through {done}, and {last} was the last order"
@@ -128,11 +124,7 @@ impl Replay {
                 through,
             } => {
                 self.was_opened(slot, incarnation)?;
-                let last = self
-                    .fold
-                    .slots
-                    .get(slot)
-                    .map_or(UNKNOWN, |known| known.last_n);
+                let last = self.last_order(slot);
                 if through > last {
                     return Err(format!(
                         "fenced through {through}, and {last} was the last order"
@@ -142,6 +134,12 @@ impl Replay {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The number of the last order that the slot was sent.
+    fn last_order(&self, slot: SlotNo) -> i32 {
+        let known = self.fold.slots.get(slot);
+        known.map_or(UNKNOWN, |known| known.last_n)
     }
 
     fn was_opened(&self, slot: SlotNo, incarnation: Incarnation) -> Result<(), String> {

@@ -16,7 +16,8 @@ import safetensors.torch
 import torch
 
 from gpu_consumer.render import checkpoint, pipeline
-from gpu_consumer.render.checkpoint import CheckpointRefused, Layout, State
+from gpu_consumer.render.checkpoint import Layout, State
+from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from tests.integration.render.checkpoints import FINGERPRINT, JOB, file_of, load
 
 Header = dict[str, Any]

@@ -11,9 +11,9 @@ import pytest
 
 import rust_guard
 from gpu_consumer.render import standin
+from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from gpu_consumer.render.job import RenderJob
 from gpu_consumer.render.standin_checkpoint import (
-    CheckpointRefused,
     Latents,
     metadata,
     read,

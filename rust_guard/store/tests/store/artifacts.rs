@@ -1,50 +1,25 @@
 //! Artifacts: sealed once, adopted by whoever comes later, never believed without a look.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::{self, CLIP, UUID, VIDEO, clip};
 use crate::faulty::{Fault, Faulty};
-use guard_core::claim::RecordRef;
-use guard_core::container::{Expected, Flaw};
-use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
-use guard_core::keys::Subject;
+use guard_core::container::Flaw;
 use guard_core::manifest::ManifestFlaw;
 use guard_core::seal::Unusable;
 use guard_store::{Bucket, Claim, Guard, GuardError};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
-const CLIP: &[u8] = include_bytes!("clip.mp4");
-const VIDEO: Expected = Expected {
-    frames: 7,
-    fps: 30,
-    width: 32,
-    height: 32,
-};
-
 fn guard(store: &Arc<Faulty>) -> Guard {
     let store: Arc<dyn ObjectStore> = store.clone();
     Guard::new(Bucket::new(store), Duration::from_secs(3))
 }
 
-fn clip() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/clip.mp4")
-}
-
 async fn claim(store: &Arc<Faulty>, attempt: i64, spec: &str) -> Claim {
-    let subject = Subject {
-        pool_incarnation: PoolIncarnation::new(UUID).unwrap(),
-        tenant_id: TenantId::new("acme").unwrap(),
-        job_id: JobId::new(UUID).unwrap(),
-        attempt: Ordinal::new("attempt", attempt).unwrap(),
-    };
-    let record = RecordRef::new("assignments", 0, attempt).unwrap();
-    let digest = Digest::new(&spec.repeat(32)).unwrap();
-    guard(store)
-        .claim(subject, record, digest, None)
+    cases::claim(&guard(store), UUID, attempt, spec)
         .await
         .unwrap()
 }

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::{self, UUID};
 use crate::faulty::{Fault, Faulty};
 use guard_core::checkpoint::Unusable;
-use guard_core::claim::RecordRef;
-use guard_core::ids::{Digest, Fingerprint, JobId, Ordinal, PoolIncarnation, TenantId};
-use guard_core::keys::Subject;
+use guard_core::ids::{Digest, Fingerprint, Ordinal};
 use guard_core::lifecycle::End;
 use guard_core::record::Corrupt;
 use guard_core::tensors::TensorFlaw;
@@ -16,7 +15,6 @@ use guard_store::{Bucket, Claim, Guard, GuardError, StoredCheckpoint};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
 const OTHER_LIFE: &str = "00000000-0000-4000-8000-000000000002";
 const TOTAL: i64 = 64;
 
@@ -27,16 +25,9 @@ fn guard(store: &Arc<Faulty>) -> Guard {
 
 /// Claims attempt `attempt` of the job in a life of the pool, for a spec.
 async fn claim_of(store: &Arc<Faulty>, attempt: i64, spec: &str, life: &str) -> Claim {
-    let subject = Subject {
-        pool_incarnation: PoolIncarnation::new(life).unwrap(),
-        tenant_id: TenantId::new("acme").unwrap(),
-        job_id: JobId::new(UUID).unwrap(),
-        attempt: Ordinal::new("attempt", attempt).unwrap(),
-    };
-    let record = RecordRef::new("assignments", 0, attempt).unwrap();
-    let digest = Digest::new(&spec.repeat(32)).unwrap();
-    let claim = guard(store).claim(subject, record, digest, None).await;
-    claim.unwrap()
+    cases::claim(&guard(store), life, attempt, spec)
+        .await
+        .unwrap()
 }
 
 async fn claim(store: &Arc<Faulty>, attempt: i64) -> Claim {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::UUID;
 use crate::faulty::{Fault, Faulty};
 use guard_core::claim::{RecordRef, Standing};
 use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
@@ -11,8 +12,6 @@ use guard_core::lifecycle::End;
 use guard_store::{Bucket, Claim, Guard, GuardError};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
 
 fn guard(store: &Arc<Faulty>) -> Guard {
     let store: Arc<dyn ObjectStore> = store.clone();

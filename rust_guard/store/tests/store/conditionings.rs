@@ -4,19 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::{self, UUID};
 use crate::faulty::{Fault, Faulty};
 use futures_util::TryStreamExt as _;
 use guard_core::checkpoint::{Broken, Unusable};
-use guard_core::claim::RecordRef;
-use guard_core::ids::{Digest, Fingerprint, JobId, Ordinal, PoolIncarnation, TenantId};
-use guard_core::keys::Subject;
+use guard_core::ids::{Digest, Fingerprint};
 use guard_core::lifecycle::End;
 use guard_core::tensors::TensorFlaw;
 use guard_store::{Bucket, Claim, Guard, GuardError, StoredCheckpoint, StoredConditioning};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
 
 /// A guard over a faulty store, with a folder of its own that goes with it.
 struct Bench {
@@ -39,16 +36,9 @@ impl Bench {
     }
 
     async fn claim(&self, attempt: i64) -> Claim {
-        let subject = Subject {
-            pool_incarnation: PoolIncarnation::new(UUID).unwrap(),
-            tenant_id: TenantId::new("acme").unwrap(),
-            job_id: JobId::new(UUID).unwrap(),
-            attempt: Ordinal::new("attempt", attempt).unwrap(),
-        };
-        let record = RecordRef::new("assignments", 0, attempt).unwrap();
-        let digest = Digest::new(&"aa".repeat(32)).unwrap();
-        let claim = self.guard.claim(subject, record, digest, None);
-        claim.await.unwrap()
+        cases::claim(&self.guard, UUID, attempt, "aa")
+            .await
+            .unwrap()
     }
 
     fn file(&self, bytes: &[u8]) -> PathBuf {

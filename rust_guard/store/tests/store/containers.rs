@@ -1,16 +1,9 @@
 //! Hostile MP4 bytes: never a panic, never accepted for what they are not.
 
-use guard_core::container::{Expected, Flaw, check};
+use crate::cases::{CLIP, VIDEO};
+use guard_core::container::{Flaw, check};
 use guard_store::mp4::contents;
 use proptest::prelude::*;
-
-const CLIP: &[u8] = include_bytes!("clip.mp4");
-const VIDEO: Expected = Expected {
-    frames: 7,
-    fps: 30,
-    width: 32,
-    height: 32,
-};
 
 fn judge(bytes: &[u8]) -> Result<(), Flaw> {
     contents(bytes).and_then(|contents| check(&contents, &VIDEO))

@@ -1,26 +1,15 @@
 //! The life of a start: what it may do next is decided before the store is touched.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::{self, UUID, VIDEO, clip};
 use crate::faulty::Faulty;
-use guard_core::claim::RecordRef;
-use guard_core::container::Expected;
-use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
-use guard_core::keys::Subject;
+use guard_core::ids::Digest;
 use guard_core::lifecycle::{End, State};
 use guard_store::{Artifact, Bucket, Claim, Deadline, Guard, GuardError};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
-const VIDEO: Expected = Expected {
-    frames: 7,
-    fps: 30,
-    width: 32,
-    height: 32,
-};
 
 fn guard(store: &Arc<Faulty>) -> Guard {
     let store: Arc<dyn ObjectStore> = store.clone();
@@ -28,15 +17,7 @@ fn guard(store: &Arc<Faulty>) -> Guard {
 }
 
 async fn try_claim(store: &Arc<Faulty>, attempt: i64) -> Result<Claim, GuardError> {
-    let subject = Subject {
-        pool_incarnation: PoolIncarnation::new(UUID).unwrap(),
-        tenant_id: TenantId::new("acme").unwrap(),
-        job_id: JobId::new(UUID).unwrap(),
-        attempt: Ordinal::new("attempt", attempt).unwrap(),
-    };
-    let record = RecordRef::new("assignments", 0, attempt).unwrap();
-    let digest = Digest::new(&"aa".repeat(32)).unwrap();
-    guard(store).claim(subject, record, digest, None).await
+    cases::claim(&guard(store), UUID, attempt, "aa").await
 }
 
 async fn claim(store: &Arc<Faulty>, attempt: i64) -> Claim {
@@ -44,8 +25,7 @@ async fn claim(store: &Arc<Faulty>, attempt: i64) -> Claim {
 }
 
 async fn seal(store: &Arc<Faulty>, claim: &Claim) -> Result<Artifact, GuardError> {
-    let clip = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/clip.mp4");
-    guard(store).seal(claim, &clip, VIDEO, None).await
+    guard(store).seal(claim, &clip(), VIDEO, None).await
 }
 
 async fn everything(store: &Arc<Faulty>, prefix: &str) -> Vec<String> {

@@ -1,26 +1,14 @@
 //! Large files go in parts: whole or not at all, once, and nothing unfinished is left behind.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cases::{self, CLIP, UUID, VIDEO, clip};
 use crate::faulty::{Fault, Faulty};
-use guard_core::claim::RecordRef;
-use guard_core::container::Expected;
-use guard_core::ids::{Digest, JobId, Ordinal, PoolIncarnation, TenantId};
-use guard_core::keys::Subject;
+use guard_core::ids::Ordinal;
 use guard_store::{Artifact, Bucket, Claim, Guard, GuardError, Parts};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-
-const UUID: &str = "00000000-0000-4000-8000-000000000001";
-const CLIP: &[u8] = include_bytes!("clip.mp4");
-const VIDEO: Expected = Expected {
-    frames: 7,
-    fps: 30,
-    width: 32,
-    height: 32,
-};
 
 /// A guard for which everything above `above` bytes is large, in parts of 400.
 fn guard(store: &Arc<Faulty>, above: u64) -> Guard {
@@ -33,21 +21,8 @@ fn guard(store: &Arc<Faulty>, above: u64) -> Guard {
     Guard::new(Bucket::new(bucket).in_parts(parts), Duration::from_secs(3))
 }
 
-fn clip() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/clip.mp4")
-}
-
 async fn claim(store: &Arc<Faulty>) -> Claim {
-    let subject = Subject {
-        pool_incarnation: PoolIncarnation::new(UUID).unwrap(),
-        tenant_id: TenantId::new("acme").unwrap(),
-        job_id: JobId::new(UUID).unwrap(),
-        attempt: Ordinal::FIRST,
-    };
-    let record = RecordRef::new("assignments", 0, 1).unwrap();
-    let digest = Digest::new(&"aa".repeat(32)).unwrap();
-    let claim = guard(store, 0).claim(subject, record, digest, None).await;
-    claim.unwrap()
+    cases::claim(&guard(store, 0), UUID, 1, "aa").await.unwrap()
 }
 
 async fn seal(store: &Arc<Faulty>, claim: &Claim) -> Result<Artifact, GuardError> {
