@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from infra.kafka import Outgoing, committed_consumer, committed_offset
 from infra.settings import Settings
@@ -48,9 +48,12 @@ class SlotLog:
 
     def __init__(self, settings: Settings, incarnation: str) -> None:
         self.incarnation = incarnation
+        self._settings = settings
         self._slot = settings.slot
         self.topic = Topics(settings.topic_prefix).assignments(settings.pool)
-        self._consumer = committed_consumer(settings, slot_group(settings))
+        self._consumer = self._client()
+        self._unanswered = False
+        self._next: int | None = None
         self._transactions = Transactions(settings, slot_transactional_id(settings, settings.slot))
         self._place = Place(0, SlotMark(0, "", 0))
 
@@ -65,10 +68,24 @@ class SlotLog:
         Raises:
             TransactionError, KafkaException: Kafka did not answer.
         """
-        self._transactions.renew()
-        self._place = self._read()
+        give_up = time.monotonic() + _PATIENCE
+        while not self._taken(last=time.monotonic() > give_up):
+            time.sleep(_PAUSE)
         if self._place.mark.seq == 0:
             self._refuse_to_begin_again()
+
+    def _taken(self, *, last: bool) -> bool:
+        """Try once: a process that ended instead would have to load its model again."""
+        self._reconnect_if_unanswered()
+        try:
+            self._transactions.renew()
+            self._place = self._read()
+        except (TransactionError, KafkaException) as error:
+            if last:
+                raise
+            log().warning("slot.not_taken", slot=self._slot, error=str(error))
+            return False
+        return True
 
     def _refuse_to_begin_again(self) -> None:
         """A slot gets its first order after its first commit: orders without one mean a loss."""
@@ -90,7 +107,22 @@ class SlotLog:
 
     def start_reading(self) -> None:
         """Read orders from the committed place on."""
-        self._consumer.assign([TopicPartition(self.topic, self._slot, self._place.offset)])
+        self._read_from(self._place.offset)
+
+    def _read_from(self, offset: int) -> None:
+        self._next = offset
+        self._consumer.assign([TopicPartition(self.topic, self._slot, offset)])
+
+    def _client(self) -> Consumer:
+        return committed_consumer(self._settings, slot_group(self._settings))
+
+    def _reconnect_if_unanswered(self) -> None:
+        """A client that was not answered may never be again: take a new one."""
+        if not self._unanswered:
+            return
+        self._consumer, self._unanswered = self._client(), False
+        if self._next is not None:
+            self._read_from(self._next)
 
     def poll(self, timeout: float) -> Message | None:
         """The next committed order, or None.
@@ -98,9 +130,13 @@ class SlotLog:
         Raises:
             KafkaException: the log cannot be read; an offset that is gone is never guessed.
         """
+        self._reconnect_if_unanswered()
         message = self._consumer.poll(timeout)
-        if message is not None and message.error() is not None:
+        if message is None:
+            return None
+        if message.error() is not None:
             raise KafkaException(message.error())
+        self._next = int(message.offset() or 0) + 1
         return message
 
     def commit(
@@ -146,6 +182,7 @@ class SlotLog:
         return self._read(timeout=3.0).mark.holder
 
     def _try(self, records: Sequence[Outgoing], before: Place, after: Place, part: str) -> bool:
+        self._reconnect_if_unanswered()
         try:
             if not self._transactions.usable:
                 self._transactions.renew()
@@ -163,7 +200,11 @@ class SlotLog:
         return True
 
     def _read(self, timeout: float = 15.0) -> Place:
-        committed = committed_offset(self._consumer, self.topic, self._slot, timeout)
+        try:
+            committed = committed_offset(self._consumer, self.topic, self._slot, timeout)
+        except KafkaException:
+            self._unanswered = True
+            raise
         offset = committed.offset if committed is not None else 0
         return Place(offset, SlotMark.read(committed))
 

@@ -1,4 +1,9 @@
-"""How this service talks to Kafka with confluent-kafka: client configurations, in one place."""
+"""How this service talks to Kafka with confluent-kafka: client configurations, in one place.
+
+A consumer that is told of no broker, as a broker answers that has been frozen or cut off from its
+controller, may forget those it knew and never connect again (librdkafka issue 5301; producers begin
+anew). No setting prevents it: whoever gets no answer takes a new consumer.
+"""
 
 from __future__ import annotations
 

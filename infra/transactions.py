@@ -9,18 +9,18 @@ One implementation for the scheduler and the GPU slots. What makes it hold:
   next transaction of the same epoch.
 - Nothing is aborted by hand: aborting while the first produce is in flight is fatal in librdkafka,
   and the next ``init_transactions`` does it anyway.
-- Every call has a deadline. ``send_offsets_to_transaction`` can outlast its own, so a watchdog ends
-  the process: what is unknown then is settled by the next process's ``init_transactions``.
+- Every call has a deadline. ``send_offsets_to_transaction`` can outlast its own, so a transaction
+  runs in a thread of its own, which is left behind with its producer when it does not return: what
+  is unknown then is settled, as after any error, by the next ``init_transactions``.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from concurrent.futures import Future
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -29,8 +29,6 @@ from infra.kafka import PARTITIONER, Outgoing, common
 from infra.settings import Settings
 from infra.telemetry import log
 from schemas.topics import Topics
-
-_EXIT_STUCK: Final = 70
 
 
 class TransactionError(Exception):
@@ -50,7 +48,6 @@ class Transactions:
         self._timeout = settings.transaction_timeout
         self._producer: Producer | None = None
         self._ear = _DisconnectEar()
-        self._failed: KafkaError | None = None
 
     @property
     def usable(self) -> bool:
@@ -87,22 +84,22 @@ class Transactions:
         }
         producer = Producer(config, logger=self._ear.logger)
         inbox = Topics(self._settings.topic_prefix).inbox(self._settings.pool)
-        with _watchdog(self._timeout * 3, "init_transactions"):
-            try:
-                # The first answer has librdkafka drop the bootstrap connection and the search for
-                # the coordinator with it, to begin again after 500 ms; the second comes from the
-                # broker itself, whose connection stays.
-                for _ in range(2):
-                    producer.list_topics(inbox, self._timeout)
-                producer.init_transactions(self._timeout * 2)
-            except KafkaException as error:
-                raise _told(error) from error
+
+        def initialise() -> Iterator[None]:
+            # The first answer has librdkafka drop the bootstrap connection and the search for the
+            # coordinator with it, to begin again after 500 ms; the second comes from the broker
+            # itself, whose connection stays.
+            for _ in range(2):
+                producer.list_topics(inbox, self._timeout)
+                yield
+            producer.init_transactions(self._timeout * 2)
+
+        self._within_deadline("init_transactions", initialise())
         self._producer = producer
 
     def discard(self) -> None:
         """Never use the current producer again; its open transaction is ended by the next one."""
         self._producer = None
-        self._failed = None
 
     def commit(
         self,
@@ -127,42 +124,67 @@ class Transactions:
         producer = self._producer
         if producer is None:
             raise TransactionError("renew() first")
-        with _watchdog(self._timeout * 3, "transaction"):
-            try:
-                producer.begin_transaction()
-                for record in records:
-                    self._produce(producer, record)
-                self._end(producer, offset, consumer, part)
-            except KafkaException as error:
-                self.discard()
-                raise _told(error) from error
+        self._producer = None  # until it is known to be committed
+
+        def transact() -> Iterator[None]:
+            failures: list[KafkaError] = []
+            producer.begin_transaction()
+            for record in records:
+                _produce(producer, record, failures)
+            yield
+            crash_point(f"{part}_before_send_offsets", first=producer.flush)
+            producer.send_offsets_to_transaction(
+                [offset], consumer.consumer_group_metadata(), self._timeout
+            )
+            yield
+            crash_point(f"{part}_before_commit", first=producer.flush)
+            producer.commit_transaction(self._timeout)
+            if failures:
+                raise KafkaException(failures[0])
+
+        self._within_deadline("transaction", transact())
+        self._producer = producer
         crash_point(f"{part}_after_commit")
 
-    def _end(
-        self, producer: Producer, offset: TopicPartition, consumer: Consumer, part: str
-    ) -> None:
-        crash_point(f"{part}_before_send_offsets", first=producer.flush)
-        producer.send_offsets_to_transaction(
-            [offset], consumer.consumer_group_metadata(), self._timeout
-        )
-        crash_point(f"{part}_before_commit", first=producer.flush)
-        producer.commit_transaction(self._timeout)
-        if self._failed is not None:
-            raise KafkaException(self._failed)
+    def _within_deadline(self, what: str, steps: Iterator[None]) -> None:
+        """Take all ``steps``; a thread in which one takes too long is left behind, at that step."""
+        done: Future[None] = Future()
+        left = threading.Event()
 
-    def _produce(self, producer: Producer, record: Outgoing) -> None:
-        while True:
+        def run() -> None:
             try:
-                record.produce_to(producer, on_delivery=self._on_delivery)
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                producer.poll(0)
-                return
+                for _ in steps:
+                    if left.is_set():
+                        return
+                done.set_result(None)
+            except BaseException as error:  # noqa: BLE001 raised below, in the caller's thread
+                done.set_exception(error)
 
-    def _on_delivery(self, error: KafkaError | None, _: Any) -> None:
+        seconds = self._timeout * 3
+        threading.Thread(target=run, name=what, daemon=True).start()
+        try:
+            done.result(seconds)
+        except TimeoutError as error:
+            left.set()
+            log().error("transaction.stuck", what=what, seconds=seconds)
+            raise TransactionError(f"{what} has not returned for {seconds:g} s") from error
+        except KafkaException as error:
+            raise _told(error) from error
+
+
+def _produce(producer: Producer, record: Outgoing, failures: list[KafkaError]) -> None:
+    def on_delivery(error: KafkaError | None, _: Any) -> None:
         if error is not None:
-            self._failed = error
+            failures.append(error)
+
+    while True:
+        try:
+            record.produce_to(producer, on_delivery=on_delivery)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            producer.poll(0)
+            return
 
 
 def _told(error: KafkaException) -> TransactionError:
@@ -185,18 +207,3 @@ class _DisconnectEar:
         text = record.getMessage().lower()
         if "disconnect" in text or "timed out" in text or "connection" in text:
             self.heard = True
-
-
-@contextmanager
-def _watchdog(seconds: float, what: str) -> Iterator[None]:
-    def end() -> None:
-        log().error("transaction.stuck", what=what, seconds=seconds)
-        os._exit(_EXIT_STUCK)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

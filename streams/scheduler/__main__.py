@@ -34,6 +34,9 @@ from streams.scheduler.state import State
 from streams.scheduler.trim import Trimmer
 
 _BATCH: Final = 500
+#: Seconds between two looks whether Kafka can still be heard, and for how long it may be silent.
+_LOOK: Final = 10.0
+_SILENCE: Final = 5.0
 
 
 class OvertakenError(Exception):
@@ -74,6 +77,7 @@ class Scheduler:
         self._earn = FoldSettings.of(config).retry_earn
         self._ticker = plain_producer(config)
         self._next_tick = 0.0
+        self._next_look = time.monotonic() + _LOOK
         self._trimmer = Trimmer(config)
         self._fold: Fold | None = None
         self._stopping = False
@@ -97,7 +101,9 @@ class Scheduler:
         )
         while not self._stopping:
             batch = self._poll()
-            if self._fold is not None:
+            if self._fold is None:
+                self._listen()
+            else:
                 self._tick(self._fold.state)
                 self._trimmer.turn(self._fold.state.cursor.offset, self._fold.state.wall)
             if batch:
@@ -133,6 +139,16 @@ class Scheduler:
             if message.error() is not None:
                 raise KafkaException(message.error())
         return batch
+
+    def _listen(self) -> None:
+        """A stand-by may hear nothing for days; a client that has lost Kafka must be replaced.
+
+        With an assignment there is no need to look: heartbeats fail, and it counts as lost.
+        """
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK
+            self._consumer.list_topics(self._inbox, _SILENCE)
 
     def _tick(self, state: State) -> None:
         now = time.monotonic()

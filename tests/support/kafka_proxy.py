@@ -1,18 +1,22 @@
-"""A TCP proxy before one Kafka broker: it loses answers, drops connections, keeps requests back."""
+"""A TCP proxy before one Kafka broker: it loses, keeps back and changes what passes."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-#: Kafka's number of the request that ends a transaction.
+#: Kafka's numbers of the requests that ask for brokers, and that end a transaction.
+METADATA = 3
 END_TXN = 26
 
 _HOST = b"127.0.0.1"
+#: Seconds after which a client that asks for no broker will never.
+_QUIET = 4.0
 
 
 @dataclass(eq=False)
@@ -22,6 +26,7 @@ class _Pair:
     client: socket.socket
     broker: socket.socket
     waiting: dict[bytes, threading.Event] = field(default_factory=dict)
+    lookups: set[bytes] = field(default_factory=set)
     ways: int = 2
 
     def cut(self) -> None:
@@ -39,6 +44,9 @@ class KafkaProxy:
         keep: Requests still to be kept back, by API key: the connection breaks at once, and
             :meth:`deliver` hands the request to the broker afterwards.
         lost: Answers lost and requests kept back so far.
+        hide_brokers: Answers about topics name no broker, as those of a broker that its controller
+            has just fenced.
+        hidden: Answers changed so.
     """
 
     upstream: int
@@ -46,6 +54,8 @@ class KafkaProxy:
     lose: dict[int, int] = field(default_factory=dict)
     keep: dict[int, int] = field(default_factory=dict)
     lost: int = 0
+    hide_brokers: bool = False
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         self.port = int(self.server.getsockname()[1])
@@ -56,6 +66,32 @@ class KafkaProxy:
         self._moving = threading.Event()
         self._moving.set()
         self._threads: set[threading.Thread] = set()
+
+    def deafen(self, look: Callable[[], object] = lambda: None) -> None:
+        """Have the one client that is connected look for brokers until it looks no more.
+
+        Told of no broker it mostly begins again, and now and then never does (librdkafka issue
+        5301).
+
+        Args:
+            look: Has it ask about a topic; some do by themselves.
+
+        Raises:
+            TimeoutError: it goes on asking.
+        """
+        deadline = time.monotonic() + 60
+        self.hide_brokers = True
+        try:
+            quiet, seen = time.monotonic() + _QUIET, self.hidden
+            while seen == 0 or time.monotonic() < quiet:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"after {seen} answers without a broker")
+                look()
+                time.sleep(0.02)
+                if self.hidden != seen:
+                    quiet, seen = time.monotonic() + _QUIET, self.hidden
+        finally:
+            self.hide_brokers = False
 
     def drop(self) -> None:
         """Break every connection."""
@@ -144,6 +180,8 @@ class KafkaProxy:
         while frame := _frame(pair.client):
             self._moving.wait()
             key = int.from_bytes(frame[4:6])
+            if key == METADATA:
+                pair.lookups.add(frame[8:12])
             if self._takes(self.keep, key):
                 pair.waiting[frame[8:12]] = threading.Event()
                 with self._lock:
@@ -165,6 +203,9 @@ class KafkaProxy:
                 if frame[4:8] in pair.waiting:
                     pair.waiting[frame[4:8]].set()
                     return
+                if self.hide_brokers and frame[4:8] in pair.lookups:
+                    honest, frame = frame, _without_brokers(frame)
+                    self.hidden += frame is not honest
                 pair.client.sendall(frame.replace(theirs, ours))
         finally:
             _shut(pair.client)
@@ -181,6 +222,23 @@ class KafkaProxy:
 def _frame(source: socket.socket) -> bytes:
     head = _exactly(source, 4)
     return head + _exactly(source, int.from_bytes(head)) if head else b""
+
+
+def _without_brokers(answer: bytes) -> bytes:
+    """A Metadata answer of version 9 or later that leaves its topics without a broker, if any."""
+    brokers = 4 + 4 + 1 + 4  # after size, correlation id, no tagged fields, throttle time
+    rest = brokers + 1
+    for _ in range(answer[brokers] - 1):
+        rest += 4  # node id
+        rest += answer[rest]  # host: its length + 1 in one byte, and the text
+        rest += 4  # port
+        rest += max(answer[rest], 1)  # rack, which may be null
+        rest += 1  # no tagged fields
+    topics = rest + max(answer[rest], 1) + 4  # after the cluster's and the controller's ids
+    if answer[topics] == 1:
+        return answer
+    body = answer[4:brokers] + b"\x01" + answer[rest:]
+    return struct.pack(">i", len(body)) + body
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:

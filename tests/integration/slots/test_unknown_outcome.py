@@ -1,8 +1,8 @@
 """A commit whose answer is lost is found done, and not done again."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
-from threading import Thread
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -60,10 +60,12 @@ class Writer:
         return self.pool.committed(GROUP, TopicPartition(self.pool.inbox, 0))
 
 
+def no_transaction_runs() -> bool:
+    return "transaction" not in {thread.name for thread in enumerate_threads()}
+
+
 @pytest.fixture
-def writer(pool: PoolBus, proxy: KafkaProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
-    # A transaction that hangs fails its test instead of ending the whole run.
-    monkeypatch.setattr("infra.transactions._watchdog", lambda *_: nullcontext())
+def writer(pool: PoolBus, proxy: KafkaProxy) -> Iterator[Writer]:
     writer = Writer(pool, proxy)
     yield writer
     writer.transactions.discard()
@@ -166,3 +168,28 @@ def test_a_producer_whose_connection_broke_is_not_used_again(
     assert proxy.lost == 1
     assert not writer.transactions.usable
     assert writer.heard() == ["first", "number 2", "number 3"]
+
+
+def test_a_transaction_that_hangs_is_left_behind(writer: Writer) -> None:
+    hanging, left = Event(), Event()
+
+    def records() -> Iterator[Outgoing]:
+        yield writer.record("half")
+        hanging.wait()
+        left.set()
+
+    writer.commit("first", 1)
+    patience, writer.transactions._timeout = writer.transactions._timeout, 0.2
+    with pytest.raises(TransactionError, match="has not returned"):
+        writer.transactions.commit(
+            records(), TopicPartition(writer.pool.inbox, 0, 2), writer.consumer
+        )
+    assert not writer.transactions.usable
+    writer.transactions._timeout = patience
+    writer.transactions.renew()
+    hanging.set()  # it goes on now, with a producer that is fenced
+    assert left.wait(10)
+    writer.commit("second", 2)
+    wait_for("its thread's end", no_transaction_runs)
+    assert writer.heard() == ["first", "second"]
+    assert writer.committed() == 2
