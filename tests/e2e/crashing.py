@@ -10,10 +10,13 @@ import contextlib
 import re
 import signal
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from infra.settings import Settings
 from infra.stack import Stack
 from schemas.codec import codec
 from schemas.records import JobEvent, JobProgress
@@ -48,6 +51,7 @@ class Strike:
         fate: What becomes of the slot: started again at once, not before its job has ended
             elsewhere, or stopped in the middle and continued after that.
         slot: Name of its process.
+        opened: How often that slot had been opened before.
         job_id: What it worked on.
         then: What the bucket held at that moment.
         ends_then: Terminal events of the job in the completion feed then: all, and committed.
@@ -57,66 +61,87 @@ class Strike:
     point: str
     fate: Fate = "restarted"
     slot: str = ""
+    opened: int = 0
     job_id: str = ""
     then: Held | None = None
     ends_then: tuple[int, ...] = ()
     job: dict[str, Any] = field(default_factory=dict)
 
 
-def wave(stack: Stack, api: Api, strikes: list[Strike]) -> None:
-    """Strike a slot for each of ``strikes``, wait for their jobs, make all slots whole again."""
-    free = sorted(p.name for p in stack.info.processes if p.name.startswith("gpu-"))
-    opened = {slot: openings(stack, slot) for slot in free}
+@contextmanager
+def patient(stack: Stack) -> Iterator[None]:
+    """A scheduler that gives silent slots two minutes: nobody is fenced, however slow all is."""
+    _restart_scheduler(stack, beat_timeout=120)
     try:
-        for strike in strikes:
-            _strike(stack, api, strike, free)
-            free.remove(strike.slot)
-        for strike in strikes:
-            strike.job = api.await_status(strike.job_id, "completed", seconds=120)
+        yield
     finally:
-        for strike in strikes:
-            _make_whole(stack, strike)
-    for slot in [strike.slot for strike in strikes]:
-        until(lambda slot=slot: openings(stack, slot) > opened[slot], 60)  # type: ignore[misc]
+        _restart_scheduler(stack, Settings.model_fields["beat_timeout"].default)
 
 
-def strike_first(stack: Stack, api: Api, strike: Strike) -> None:
-    """Strike one slot and leave it so."""
+def _restart_scheduler(stack: Stack, beat_timeout: float) -> None:
+    stack.stop_process("scheduler")
+    stack.start_process("scheduler", env={"TTV_BEAT_TIMEOUT": str(beat_timeout)})
+
+
+def strike(stack: Stack, api: Api, strikes: list[Strike]) -> None:
+    """Strike a slot for each of ``strikes``. Nobody may be fenced meanwhile."""
     free = sorted(p.name for p in stack.info.processes if p.name.startswith("gpu-"))
-    _strike(stack, api, strike, free)
+    until(lambda: all(openings(stack, slot) for slot in free), 60)
+    try:
+        for one in strikes:
+            _strike(stack, api, one, free)
+            free.remove(one.slot)
+    except BaseException:
+        for one in strikes:
+            _make_whole(stack, one)
+        raise
 
 
-def _strike(stack: Stack, api: Api, strike: Strike, free: list[str]) -> None:
+def see_through(stack: Stack, api: Api, strikes: list[Strike]) -> None:
+    """Wait for the jobs of struck slots, then make all slots whole again."""
+    try:
+        for one in strikes:
+            one.job = api.await_status(one.job_id, "completed", seconds=120)
+    finally:
+        for one in strikes:
+            _make_whole(stack, one)
+    for one in strikes:
+        until(lambda one=one: openings(stack, one.slot) > one.opened, 60)  # type: ignore[misc]
+
+
+def _strike(stack: Stack, api: Api, one: Strike, free: list[str]) -> None:
     """Give a job to whoever takes it, strike it, and look at once what it leaves behind."""
     pids = {slot: stack.process(slot).pid for slot in free}
-    armed = [] if strike.point in _LATE else [_arm(stack, strike, slot) for slot in free]
-    strike.job_id = api.submit(**JOB)
+    opened = {slot: openings(stack, slot) for slot in free}
+    armed = [] if one.point in _LATE else [_arm(stack, one, slot) for slot in free]
+    one.job_id = api.submit(**JOB)
     if not armed:
-        until(lambda: held(stack.info, strike.job_id).step > 0, _REACHED)
-        started = [e for e in events_of(stack.info, strike.job_id) if e.kind == "Started"]
-        armed = [_arm(stack, strike, f"gpu-{started[-1].slot}")]
+        until(lambda: held(stack.info, one.job_id).step > 0, _REACHED)
+        started = [e for e in events_of(stack.info, one.job_id) if e.kind == "Started"]
+        armed = [_arm(stack, one, f"gpu-{started[-1].slot}")]
     try:
-        until(lambda: not all(marker.exists() for marker in armed), _REACHED, lambda: strike.point)
-        strike.slot = next(one.parent.parent.name for one in armed if not one.exists())
+        until(lambda: not all(marker.exists() for marker in armed), _REACHED, lambda: one.point)
+        one.slot = next(path.parent.parent.name for path in armed if not path.exists())
+        one.opened = opened[one.slot]
     finally:
         for marker in armed:
             marker.unlink(missing_ok=True)
-    until(lambda: _is_still(pids[strike.slot]))
-    if strike.fate == "dead":
-        _keep_down(stack, strike.slot)
-    strike.then = held(stack.info, strike.job_id)
-    if strike.point.endswith("_after_commit"):  # answered, and a moment later to be read
-        until(lambda: _ends(stack, strike.job_id, "read_committed") > 0, 10)
+    until(lambda: _is_still(pids[one.slot]))
+    if one.fate == "dead":
+        _keep_down(stack, one.slot)
+    one.then = held(stack.info, one.job_id)
+    if one.point.endswith("_after_commit"):  # answered, and a moment later to be read
+        until(lambda: _ends(stack, one.job_id, "read_committed") > 0, 10)
     levels = ("read_uncommitted", "read_committed")
-    strike.ends_then = tuple(_ends(stack, strike.job_id, level) for level in levels)
+    one.ends_then = tuple(_ends(stack, one.job_id, level) for level in levels)
 
 
-def _arm(stack: Stack, strike: Strike, slot: str) -> Path:
+def _arm(stack: Stack, one: Strike, slot: str) -> Path:
     """Have a slot die, or freeze, at the point; the file that is gone once it has."""
-    marker = stack.layout.work / slot / "crash" / strike.point
+    marker = stack.layout.work / slot / "crash" / one.point
     marker.parent.mkdir(exist_ok=True)
     part = marker.with_suffix(".part")
-    part.write_text("SIGSTOP" if strike.fate == "frozen" else "")
+    part.write_text("SIGSTOP" if one.fate == "frozen" else "")
     return part.rename(marker)
 
 
@@ -180,10 +205,10 @@ def _keep_down(stack: Stack, slot: str) -> None:
     until(stopped)
 
 
-def _make_whole(stack: Stack, strike: Strike) -> None:
-    if not strike.slot:
+def _make_whole(stack: Stack, one: Strike) -> None:
+    if not one.slot:
         return
-    if strike.fate == "dead":
-        stack.start_process(strike.slot)
-    elif strike.fate == "frozen":
-        stack.signal(strike.slot, signal.SIGCONT)
+    if one.fate == "dead":
+        stack.start_process(one.slot)
+    elif one.fate == "frozen":
+        stack.signal(one.slot, signal.SIGCONT)

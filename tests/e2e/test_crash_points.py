@@ -2,14 +2,20 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from infra.settings import Settings
 from infra.stack import Stack
-from tests.e2e.crashing import JOB, Strike, logged, resumed_at, steps_done, wave
+from tests.e2e.crashing import (
+    JOB,
+    Strike,
+    logged,
+    patient,
+    resumed_at,
+    see_through,
+    steps_done,
+    strike,
+)
 from tests.support.api import Api
 from tests.support.feeds import completions, events_of
 from tests.support.held import Held, held
@@ -45,79 +51,67 @@ def struck(stack: Stack, api: Api) -> list[Strike]:
     back, dead = [Strike(point) for point in LEFT], [Strike(point, "dead") for point in DEAD]
     with patient(stack):
         for first in range(0, len(back), 4):
-            wave(stack, api, back[first : first + 4])
-    wave(stack, api, dead)
+            four = back[first : first + 4]
+            strike(stack, api, four)
+            see_through(stack, api, four)
+        strike(stack, api, dead)
+    see_through(stack, api, dead)
     return back + dead
 
 
-@contextmanager
-def patient(stack: Stack) -> Iterator[None]:
-    """A scheduler that gives silent slots two minutes."""
-    restart_scheduler(stack, beat_timeout=120)
-    try:
-        yield
-    finally:
-        restart_scheduler(stack, Settings.model_fields["beat_timeout"].default)
-
-
-def restart_scheduler(stack: Stack, beat_timeout: float) -> None:
-    stack.stop_process("scheduler")
-    stack.start_process("scheduler", env={"TTV_BEAT_TIMEOUT": str(beat_timeout)})
-
-
 def strike_at(struck: list[Strike], point: str, fate: str) -> Strike:
-    return next(one for one in struck if (one.point, one.fate) == (point, fate))
+    return next(each for each in struck if (each.point, each.fate) == (point, fate))
 
 
-def assert_died_there(strike: Strike) -> Held:
+def assert_died_there(one: Strike) -> Held:
     """It was struck where it says, and not a step earlier or later."""
-    then = strike.then
+    then = one.then
     assert then is not None
-    claimed, checkpointed, sealed, ends = LEFT[strike.point]
+    claimed, checkpointed, sealed, ends = LEFT[one.point]
     assert (then.claims, then.seals) == (int(claimed), int(sealed))
     assert checkpointed is None or (then.step > 0) is checkpointed
-    assert strike.ends_then == ends
+    assert one.ends_then == ends
     return then
 
 
-def assert_made_good(stack: Stack, api: Api, strike: Strike, then: Held, sha256: str) -> None:
+def assert_made_good(stack: Stack, api: Api, one: Strike, then: Held, sha256: str) -> None:
     """One completion, one video, the same bytes; nothing that was kept was computed again."""
-    assert completions(stack.info)[strike.job_id] == 1
-    kinds = Counter(event.kind for event in events_of(stack.info, strike.job_id))
+    assert completions(stack.info)[one.job_id] == 1
+    kinds = Counter(event.kind for event in events_of(stack.info, one.job_id))
     assert kinds["Completed"] == 1
-    assert strike.job["artifact"]["sha256"] == sha256
-    assert hashlib.sha256(api.video(strike.job_id)).hexdigest() == sha256
-    assert held(stack.info, strike.job_id).seals == 1
-    counted = Counter(steps_done(stack, strike.job_id))
+    assert one.job["artifact"]["sha256"] == sha256
+    assert hashlib.sha256(api.video(one.job_id)).hexdigest() == sha256
+    assert held(stack.info, one.job_id).seals == 1
+    counted = Counter(steps_done(stack, one.job_id))
     kept = JOB["num_inference_steps"] if then.seals else then.step
     assert [step for step, times in counted.items() if step <= kept and times > 1] == []
     assert max(counted.values()) <= 2
     resumed = [then.step] if then.step and not then.seals else []
-    assert resumed_at(stack, strike.job_id) == resumed
+    assert resumed_at(stack, one.job_id) == resumed
 
 
 @pytest.mark.parametrize("point", LEFT)
 def test_a_slot_killed_at_a_point_makes_it_good_when_it_is_back(
     stack: Stack, api: Api, struck: list[Strike], undisturbed: str, point: str
 ) -> None:
-    strike = strike_at(struck, point, "restarted")
-    then = assert_died_there(strike)
-    assert_made_good(stack, api, strike, then, undisturbed)
-    announced = strike.ends_then[1]
-    adopted = len(logged(stack, "attempt.adopted", strike.job_id))
+    one = strike_at(struck, point, "restarted")
+    then = assert_died_there(one)
+    assert_made_good(stack, api, one, then, undisturbed)
+    announced = one.ends_then[1]
+    adopted = len(logged(stack, "attempt.adopted", one.job_id))
     assert adopted == (1 if then.seals and not announced else 0)
-    assert events_of(stack.info, strike.job_id)[-1].attempt == 1
+    assert events_of(stack.info, one.job_id)[-1].attempt == 1
 
 
 @pytest.mark.parametrize("point", DEAD)
 def test_a_slot_that_stays_dead_at_a_point_has_its_job_made_good_by_another(
     stack: Stack, api: Api, struck: list[Strike], undisturbed: str, point: str
 ) -> None:
-    strike = strike_at(struck, point, "dead")
-    then = assert_died_there(strike)
-    assert_made_good(stack, api, strike, then, undisturbed)
-    end = events_of(stack.info, strike.job_id)[-1]
+    one = strike_at(struck, point, "dead")
+    then = assert_died_there(one)
+    assert_made_good(stack, api, one, then, undisturbed)
+    end = events_of(stack.info, one.job_id)[-1]
     assert end.kind == "Completed"
-    assert end.attempt == 2
-    assert f"gpu-{end.slot}" != strike.slot
-    assert len(logged(stack, "attempt.adopted", strike.job_id)) == then.seals
+    assert end.attempt >= 2
+    assert f"gpu-{end.slot}" != one.slot
+    assert len(logged(stack, "attempt.adopted", one.job_id)) == then.seals
