@@ -87,6 +87,7 @@ class Striker:
     # Signals
 
     def _kill(self, fault: Fault) -> bool:
+        self._let_work(fault)
         hit = self._caught_working(fault.part)
         self._expect(fault)
         self._victims.signal(fault.part, signal.SIGKILL)
@@ -99,6 +100,7 @@ class Striker:
         return hit
 
     def _freeze(self, fault: Fault) -> bool:
+        self._let_work(fault)
         hit = self._caught_working(fault.part, children=True)
         if fault.seconds > BEAT_TIMEOUT and fault.part.startswith("gpu-"):
             self._expect(fault)
@@ -108,12 +110,18 @@ class Striker:
             self._victims.signal(fault.part, signal.SIGCONT, children=True)
 
     def _child(self, fault: Fault) -> bool:
+        self._let_work(fault)
         hit = self._found_working(fault.part)
         child = self._victims.child(fault.part)
         if child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         return hit and child != 0
+
+    def _let_work(self, fault: Fault) -> None:
+        """A job that has only begun has nothing to resume: leave it some time."""
+        if fault.depth and fault.part.startswith("gpu-") and self._found_working(fault.part):
+            self._sleep(fault.depth)
 
     def _caught_working(self, part: str, *, children: bool = False) -> bool:
         """Stop the part in the middle of its work, if that can be had; it is stopped on return.
@@ -154,6 +162,8 @@ class Striker:
     def _crash(self, fault: Fault) -> bool:
         """Arm the point; it is a hit once the process has died there."""
         at_start = fault.detail == "scheduler_during_restore"
+        if fault.detail == "gpu_mid_render":
+            self._let_work(fault)
         with ExitStack() as meanwhile:
             if fault.detail in FENCE_POINTS:
                 meanwhile.enter_context(self._a_silent_slot())

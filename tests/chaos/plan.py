@@ -79,6 +79,7 @@ class Fault:
         seconds: How long it lasts; 0: at once.
         jump: Seconds by which the part's clock goes wrong.
         pause: Seconds of peace before it.
+        depth: Seconds that a GPU consumer works on a job before it is struck.
     """
 
     part: str
@@ -87,6 +88,7 @@ class Fault:
     seconds: float = 0.0
     jump: int = 0
     pause: float = 0.0
+    depth: float = 0.0
 
     def __str__(self) -> str:
         what = " ".join(word for word in (self.part, self.kind, self.detail) if word)
@@ -230,7 +232,11 @@ class Wanted:
 
 
 def plan(
-    seed: int, faults: list[Fault], slots: int, pauses: tuple[float, float]
+    seed: int,
+    faults: list[Fault],
+    slots: int,
+    pauses: tuple[float, float],
+    depths: tuple[float, float] = (0.0, 0.0),
 ) -> Iterator[Fault]:
     """Deal faults without end; the same arguments deal the same.
 
@@ -240,16 +246,18 @@ def plan(
         slots: GPU consumers whose connections can be disturbed: the faults of gpu-0 are dealt to
             any of these.
         pauses: Least and most seconds before a fault.
+        depths: Least and most seconds of work before a GPU consumer is struck.
 
     Raises:
         ValueError: the pack is empty.
     """
     if not faults:
         raise ValueError("no fault is wanted: look at the parts, kinds and points that were named")
-    chance = random.Random(seed)
+    chance, deep = random.Random(seed), random.Random(f"depths of {seed}")
     while True:
         dealt = list(faults)
         chance.shuffle(dealt)
         for fault in dealt:
             part = f"gpu-{chance.randrange(slots)}" if fault.part == "gpu-0" else fault.part
-            yield replace(fault, part=part, pause=round(chance.uniform(*pauses), 2))
+            pause, depth = round(chance.uniform(*pauses), 2), round(deep.uniform(*depths), 2)
+            yield replace(fault, part=part, pause=pause, depth=depth)

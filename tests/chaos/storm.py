@@ -57,6 +57,7 @@ class Size:
         window: Jobs of the load that may be unfinished at a time.
         at_once: Faults that may last at the same time.
         pauses: Least and most seconds before a fault.
+        depths: Least and most seconds that a GPU consumer works before it is struck.
         minutes: When the storm is broken off, a failure.
         spec: Of each job.
         settings: For all parts.
@@ -69,6 +70,7 @@ class Size:
     window: int
     at_once: int
     pauses: tuple[float, float]
+    depths: tuple[float, float]
     minutes: float
     spec: dict[str, Any]
     settings: dict[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ _TINY: Final = {
     "width": 96,
     "height": 64,
     "num_frames": 13,
-    "num_inference_steps": 40,
+    "num_inference_steps": 64,
 }
 _LEAST: Final = {
     "prompt": "storm",
@@ -90,9 +92,11 @@ _LEAST: Final = {
     "num_inference_steps": 8,
 }
 #: With the real Mochi-1, of small random weights.
-REAL: Final = Size(500, 60, 3, 24, 1, (1.0, 4.0), 38, _TINY)
+REAL: Final = Size(500, 60, 3, 24, 1, (1.0, 4.0), (0.0, 2.0), 38, _TINY)
 #: With the stand-in renderer, whose steps take a millisecond.
-MANY: Final = Size(20_000, 300, 4, 120, 2, (0.5, 2.0), 39, _LEAST, {"TTV_MODEL": "stand-in"})
+MANY: Final = Size(
+    20_000, 300, 4, 120, 2, (0.5, 2.0), (0.0, 0.0), 39, _LEAST, {"TTV_MODEL": "stand-in"}
+)
 #: What ``make test`` has time for.
 BRIEF: Final = replace(
     MANY, jobs=40, faults=10, gpus=2, window=12, at_once=1, pauses=(0.1, 0.6), minutes=3, short=True
@@ -114,7 +118,8 @@ def storm(seed: int, size: Size, wanted: Wanted = Wanted()) -> Report:  # noqa: 
         wanted: Which faults.
     """
     faults = [fault for fault in (brief if size.short else pack)(size.gpus) if wanted(fault)]
-    schedule = plan(seed, faults, min(size.gpus, battlefield.PROXIED), size.pauses)
+    slots = min(size.gpus, battlefield.PROXIED)
+    schedule = plan(seed, faults, slots, size.pauses, size.depths)
     folder = Path(tempfile.mkdtemp(prefix="storm-"))
     report: Report | None = None
     try:
