@@ -369,6 +369,7 @@ class Guard:
         path: str | os.PathLike[str],
         fingerprint: str | None = None,
         conditioning: str | os.PathLike[str] | None = None,
+        identity: str = "",
     ) -> Checkpoint | None:
         """Writes the best checkpoint of this job and spec to ``path``, whoever made it.
 
@@ -379,6 +380,9 @@ class Guard:
 
         What the checkpoint shares with others is checked likewise and written to ``conditioning``;
         where it has none, no file is left there. Without that path it is not looked at.
+
+        Checkpoints whose fingerprint does not begin with ``identity`` are passed over: something
+        else made them, and they would be refused.
 
         Raises:
             BadCheckpoint: a path cannot be written; ``reason`` is unwritable.

@@ -222,7 +222,7 @@ impl Guard {
     }
 
     /// The best checkpoint to go on from, written to `path`; none if there is none.
-    #[pyo3(signature = (claim, path, fingerprint=None, conditioning=None))]
+    #[pyo3(signature = (claim, path, fingerprint=None, conditioning=None, identity=""))]
     fn latest_checkpoint(
         &self,
         py: Python<'_>,
@@ -230,6 +230,7 @@ impl Guard {
         path: PathBuf,
         fingerprint: Option<&str>,
         conditioning: Option<PathBuf>,
+        identity: &str,
     ) -> PyResult<Option<Checkpoint>> {
         let preferred = fingerprint
             .map(Fingerprint::new)
@@ -238,8 +239,13 @@ impl Guard {
         let claim = &claim.get().0;
         let (found, rejected) = self.run(
             py,
-            self.inner
-                .latest_checkpoint(claim, &path, conditioning.as_deref(), preferred.as_ref()),
+            self.inner.latest_checkpoint(
+                claim,
+                &path,
+                conditioning.as_deref(),
+                preferred.as_ref(),
+                identity,
+            ),
         )?;
         self.set_aside(rejected.into_iter().map(|found| (found.key, found.why)));
         Ok(found.map(Checkpoint::from))

@@ -146,7 +146,7 @@ impl ClaimRecord {
             spec_digest: Digest::new(&stored.spec_digest)?,
             put_id: PutId::new(&stored.put_id)?,
         };
-        record::verify(read.stored(), stored.check.is_some(), bytes)?;
+        record::verify(read.stored(), bytes)?;
         Ok(read)
     }
 }

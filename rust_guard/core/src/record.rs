@@ -54,7 +54,7 @@ pub(crate) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
 
 /// A record that carries a check of its own: nothing else tells that a digit of it has changed.
 pub(crate) trait Checked: Serialize {
-    /// Where the check stands; none in records from before there was one.
+    /// Where the check stands.
     fn check(&mut self) -> &mut Option<String>;
 }
 
@@ -66,15 +66,9 @@ pub(crate) fn to_checked_json<T: Checked>(mut record: T) -> Vec<u8> {
     to_json(&record)
 }
 
-/// Refuses `bytes` that are not, byte for byte, what this crate writes for `record`: with its
-/// check, or without one if they have none (`has_check`).
-pub(crate) fn verify<T: Checked>(record: T, has_check: bool, bytes: &[u8]) -> Result<(), Corrupt> {
-    let written = if has_check {
-        to_checked_json(record)
-    } else {
-        to_json(&record)
-    };
-    if written == bytes {
+/// Refuses `bytes` that are not, byte for byte, what this crate writes for `record`.
+pub(crate) fn verify<T: Checked>(record: T, bytes: &[u8]) -> Result<(), Corrupt> {
+    if to_checked_json(record) == bytes {
         Ok(())
     } else {
         Err(Corrupt::Malformed)

@@ -148,7 +148,7 @@ impl Seal {
                 .map(|digest| Digest::new(&digest))
                 .transpose()?,
         };
-        record::verify(read.stored(subject), stored.check.is_some(), bytes)?;
+        record::verify(read.stored(subject), bytes)?;
         Ok(read)
     }
 

@@ -52,7 +52,7 @@ fn conditioning(size: u64) -> Conditioning {
 }
 
 #[test]
-fn a_record_from_before_the_conditioning_was_kept_apart_is_read() {
+fn a_record_without_a_conditioning_is_read() {
     let old = format!(
         concat!(
             r#"{{"version":1,"key":"checkpoints/a/{id}/{id}/1-2/00008.safetensors","attempt":1,"#,

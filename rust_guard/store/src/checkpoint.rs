@@ -117,7 +117,8 @@ impl Guard {
     /// The newest step wins; among equal steps one of `preferred`; then the newest attempt and
     /// start. What cannot be used is set aside and reported, and the next best is tried. Where the
     /// embeddings are kept apart they are checked as well, and written to `conditioning`; without
-    /// that path they are not looked at.
+    /// that path they are not looked at. Those whose fingerprint does not begin with `identity` were
+    /// made by something else: they are passed over.
     ///
     /// # Errors
     /// `BadCheckpoint` when `path` cannot be written; `StoreUnavailable`.
@@ -127,6 +128,7 @@ impl Guard {
         path: &Path,
         conditioning: Option<&Path>,
         preferred: Option<&Fingerprint>,
+        identity: &str,
     ) -> Result<(Option<StoredCheckpoint>, Vec<RejectedCheckpoint>), GuardError> {
         let deadline = self.deadline();
         let prefix = claim.subject.checkpoints_prefix();
@@ -139,6 +141,7 @@ impl Guard {
             let mut found = Vec::new();
             for place in same_step {
                 match self.read_record(claim, *place, &deadline).await? {
+                    Ok(other) if !other.fingerprint.as_str().starts_with(identity) => {}
                     Ok(checkpoint) => found.push(checkpoint),
                     Err(why) => rejected.push(set_aside(claim, *place, why)),
                 }

@@ -13,6 +13,7 @@ mod connect;
 mod deadline;
 mod error;
 mod life;
+mod listing;
 mod local_file;
 mod manifest;
 pub mod mp4;

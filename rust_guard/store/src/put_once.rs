@@ -8,6 +8,9 @@ use crate::bucket::{Created, Found};
 use crate::deadline::Deadline;
 use crate::error::GuardError;
 
+/// Times that a hash is asked for before a file that has none is taken for another one.
+const LOOKS: u32 = 3;
+
 /// What is put, apart from its bytes.
 pub struct Once<'a> {
     /// Where: nobody but this start writes there.
@@ -47,8 +50,8 @@ impl Guard {
                 Some(_) => return Err(GuardError::ClaimConflict(once.what)),
                 None => {}
             }
-            // Either another size, or a put in flight: only the former stays.
-            if self.bucket.read(once.key, 0, deadline).await? != Found::Missing {
+            // Either another size, or a put in flight, which may be visible by the next look.
+            if tries >= LOOKS && self.bucket.read(once.key, 0, deadline).await? != Found::Missing {
                 return Err(GuardError::ClaimConflict(once.what));
             }
             if !deadline.pause(tries).await {

@@ -14,10 +14,11 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class Proxy:
-    """Where it listens, what it forwarded, and what it does with PUTs.
+    """Where it listens, what it forwarded, and what it does with PUTs and POSTs.
 
     ``on_put`` gets the number of the PUT (from 1), its path and body, and a function that forwards
-    it; it returns the answer to send, or None to close the connection without one.
+    it; it returns the answer to send, or None to close the connection without one. ``on_post`` gets
+    the path of a POST, the function, and answers likewise.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -25,6 +26,7 @@ class Proxy:
         self.on_put: Callable[[int, str, bytes, Callable[[], Answer]], Answer | None] = (
             lambda _number, _path, _body, forward: forward()
         )
+        self.on_post: Callable[[str, Callable[[], Answer]], Answer | None] = _forwarded
         self.puts = 0
         self._lock = threading.Lock()
 
@@ -47,6 +49,10 @@ class Proxy:
             return response.status, sent, response.read()
         finally:
             connection.close()
+
+
+def _forwarded(_path: str, forward: Callable[[], Answer]) -> Answer:
+    return forward()
 
 
 def conflict() -> Answer:
@@ -77,6 +83,8 @@ def running(upstream: str) -> Iterator[tuple[Proxy, str]]:
             answer: Answer | None
             if self.command == "PUT":
                 answer = proxy.on_put(proxy.count(), self.path, body, forward)
+            elif self.command == "POST":
+                answer = proxy.on_post(self.path, forward)
             else:
                 answer = forward()
             if answer is None:

@@ -99,6 +99,21 @@ def test_among_equal_steps_ones_own_fingerprint_is_preferred(
         assert found.attempt == expected
 
 
+def test_what_another_model_made_is_passed_over(
+    guard: Guard, job: Job, put: Callable[..., Checkpoint], target: Path
+) -> None:
+    ours = put(job.claim(guard), 8, "model=a;weights=1;dtype=f;device=h100")
+    put(job.claim(guard, attempt=2, offset=9), 16, "model=a;weights=2;dtype=f;device=h100")
+    claim = job.claim(guard, attempt=3, offset=10)
+    for device in ("h100", "h200"):
+        identity = "model=a;weights=1;dtype=f"
+        found = guard.latest_checkpoint(
+            claim, target, f"{identity};device={device}", identity=identity
+        )
+        assert found == ours
+    assert guard.take_rejected() == []
+
+
 def test_another_spec_and_a_recreated_cluster_begin_anew(
     guard: Guard, job: Job, put: Callable[..., Checkpoint], target: Path
 ) -> None:

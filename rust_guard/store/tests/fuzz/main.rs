@@ -1,8 +1,8 @@
 //! Random damage to everything the guard reads: never a panic, and nothing is taken for what was
 //! not written.
 //!
-//! `TTV_FUZZ_CASES` inputs for the stored objects and as many for the parsers, or 10,000 each;
-//! `TTV_FUZZ_SEED` repeats a run, and a failure prints it.
+//! `TTV_FUZZ_CASES` inputs, or 10,000, for each of: stored checkpoints and manifests, other stored
+//! objects, the parsers. `TTV_FUZZ_SEED` repeats a run, and a failure prints it.
 
 mod damage;
 mod parsers;

@@ -76,6 +76,17 @@ async fn an_upload_whose_answer_was_lost_is_sealed() {
 }
 
 #[tokio::test]
+async fn an_upload_that_its_own_repetition_meets_is_no_conflict() {
+    let store = Faulty::with(Fault::AppearLate);
+    let claim = claim(&store, 1, "aa").await;
+    let sealed = guard(&store).seal(&claim, &clip(), VIDEO, None).await;
+    assert_eq!(
+        guard(&store).sealed(&claim).await.unwrap().0,
+        Some(sealed.unwrap())
+    );
+}
+
+#[tokio::test]
 async fn an_artifact_of_another_spec_is_not_adopted() {
     let store = Faulty::sound();
     guard(&store)

@@ -93,7 +93,7 @@ async fn latest(
     let target = folder.target();
     let preferred = preferred.map(fingerprint);
     let guard = guard(store);
-    let found = guard.latest_checkpoint(claim, &target, None, preferred.as_ref());
+    let found = guard.latest_checkpoint(claim, &target, None, preferred.as_ref(), "");
     let (found, rejected) = found.await.unwrap();
     let left = std::fs::read_dir(&folder.0).unwrap().count();
     assert_eq!(left, usize::from(found.is_some()), "nothing else is left");
@@ -286,7 +286,7 @@ async fn a_target_that_cannot_be_written_is_a_typed_error() {
         folder.0.clone(),
     ] {
         let guard = guard(&store);
-        let outcome = guard.latest_checkpoint(&claim, &target, None, None);
+        let outcome = guard.latest_checkpoint(&claim, &target, None, None, "");
         assert_eq!(outcome.await, unwritable, "{target:?}");
     }
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);

@@ -75,7 +75,7 @@ impl Bench {
         let (path, beside) = (self.folder.join("in"), self.folder.join("beside"));
         let found = self
             .guard
-            .latest_checkpoint(claim, &path, Some(&beside), None);
+            .latest_checkpoint(claim, &path, Some(&beside), None, "");
         let (found, rejected) = found.await.unwrap();
         let found = found.map(|found| {
             #[allow(clippy::cast_precision_loss, reason = "steps are small")]
@@ -205,7 +205,9 @@ async fn whoever_does_not_ask_for_the_conditioning_does_without() {
     bench.checkpoint(&claim, 8, Some(&apart)).await.unwrap();
     bench.overwrite(&apart.key, b"").await;
     let target = bench.folder.join("in");
-    let found = bench.guard.latest_checkpoint(&claim, &target, None, None);
+    let found = bench
+        .guard
+        .latest_checkpoint(&claim, &target, None, None, "");
     let (found, rejected) = found.await.unwrap();
     assert_eq!((found.is_some(), rejected.len()), (true, 0));
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     LoseAnswers(usize),
     /// The first puts are refused with 409, though nothing is there.
     ConflictInFlight(usize),
+    /// The first put of a video is refused with 409, and done: the first look does not show it.
+    AppearLate,
     /// The first puts fail with an error of the server.
     Fail(usize),
     /// The first deletions fail with an error of the server.
@@ -94,6 +96,10 @@ impl fmt::Display for Faulty {
     }
 }
 
+fn is_video(at: &Path) -> bool {
+    at.as_ref().ends_with(".mp4")
+}
+
 fn server_error() -> Error {
     Error::Generic {
         store: "faulty",
@@ -121,6 +127,13 @@ impl ObjectStore for Faulty {
                     source: "409".into(),
                 });
             }
+            Fault::AppearLate if is_video(at) => {
+                self.inner.put_opts(at, payload, opts).await?;
+                return Err(Error::AlreadyExists {
+                    path: at.to_string(),
+                    source: "409".into(),
+                });
+            }
             Fault::Fail(count) if number < count => return Err(server_error()),
             Fault::Hang => std::future::pending().await,
             Fault::IgnoreCondition => opts.mode = PutMode::Overwrite,
@@ -139,6 +152,12 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
         self.reads.lock().unwrap().push(at.to_string());
+        if self.fault == Fault::AppearLate && is_video(at) && self.reads_of(at.as_ref()) == 1 {
+            return Err(Error::NotFound {
+                path: at.to_string(),
+                source: "404".into(),
+            });
+        }
         self.inner.get_opts(at, options).await
     }
 
