@@ -28,7 +28,7 @@ strikes: setup ## GPU consumers killed, frozen and harmed at every named point
 
 SEED ?= 1
 CHAOS := $(BIN)/python -m tests.chaos --seed $(SEED)
-test-nightly: setup strikes chaos chaos-many chaos-bugs model fuzz bench ## what takes longer, each part at most 40 minutes
+test-nightly: setup strikes chaos chaos-many chaos-bugs model fuzz bench ## what takes longer, each part at most an hour
 
 chaos: setup ## a seeded storm of 500 jobs and 60 faults, rendered by the tiny Mochi-1 (SEED=N)
 	$(CHAOS) --size real

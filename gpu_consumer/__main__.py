@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import uuid
+from typing import Final
 
+import stamina
 from confluent_kafka import KafkaException
 
 import rust_guard
@@ -24,6 +26,9 @@ from infra.transactions import TransactionError
 from schemas.codec import codec
 from schemas.errors import CodecError
 
+#: How long a slot that starts waits for the store.
+_PATIENCE: Final = 300.0
+
 
 def _guard(config: Settings) -> rust_guard.Guard:
     guard = rust_guard.Guard(
@@ -33,7 +38,11 @@ def _guard(config: Settings) -> rust_guard.Guard:
         config.s3_secret_key.get_secret_value(),
         config.s3_region,
     )
-    guard.probe()
+    for again in stamina.retry_context(
+        rust_guard.StoreUnavailable, attempts=None, timeout=_PATIENCE
+    ):
+        with again:  # the model is being loaded meanwhile
+            guard.probe()
     return guard
 
 

@@ -10,7 +10,7 @@ from opentelemetry.trace import Span
 
 from gpu_consumer.render.job import RenderJob
 from infra.telemetry import begin_span, traceparent
-from rust_guard import Claim
+from rust_guard import Claim, Conditioning
 from schemas.job import FPS
 from schemas.records import Assignment, Job
 
@@ -42,6 +42,8 @@ class Attempt:
         steps_found: Denoising steps in the store when its child was launched; None: it was not.
         steps_stored: Denoising steps in the store now, as far as they are this process's or found.
         checkpointed: The last checkpoint before a hand-over has been made.
+        conditioning: A file of ours that the store does not have yet: what checkpoints share.
+        shared: The same, once it is stored.
     """
 
     n: int
@@ -58,6 +60,8 @@ class Attempt:
     steps_found: int | None = None
     steps_stored: int = 0
     checkpointed: bool = False
+    conditioning: Path | None = None
+    shared: Conditioning | None = None
 
     @classmethod
     def of(cls, order: Assignment, job: Job, offset: int, parent: str | None) -> Attempt:
@@ -84,9 +88,10 @@ class Attempt:
         """Where the render puts its video."""
         return folder / f"{self.job.job_id}-{self.number}.mp4"
 
-    def resume_file(self, folder: Path) -> Path:
-        """Where a checkpoint to go on from is written."""
-        return folder / f"{self.job.job_id}-{self.number}.resume.safetensors"
+    def resume_files(self, folder: Path) -> tuple[Path, Path]:
+        """Where a checkpoint to go on from, and what it shares with others, are written."""
+        stem = f"{self.job.job_id}-{self.number}.resume"
+        return folder / f"{stem}.safetensors", folder / f"{stem}.conditioning.safetensors"
 
     def render_job(self) -> RenderJob:
         """The attempt as the renderer takes it."""

@@ -15,7 +15,9 @@ import stamina
 import rust_guard
 from gpu_consumer import metrics
 from gpu_consumer.attempt import Attempt
+from gpu_consumer.render.checkpoint_file import identity
 from gpu_consumer.render.events import Checkpointed
+from gpu_consumer.render.job import Resume
 from infra.crash import crash_point
 from infra.telemetry import context_of, log, span
 from schemas.job import FPS
@@ -31,13 +33,13 @@ class Claimed:
     Attributes:
         claim: Proof of ownership.
         adopted: A sealed video of an earlier start; there is nothing left to render.
-        resume: The newest good checkpoint, written to a file of ours.
+        resume: The newest good checkpoint, written to files of ours.
         step: Denoising steps that it holds.
     """
 
     claim: rust_guard.Claim
     adopted: rust_guard.Artifact | None = None
-    resume: Path | None = None
+    resume: Resume | None = None
     step: int = 0
 
 
@@ -63,9 +65,13 @@ class GuardThread:
         """
         return self._thread.submit(self._seal, attempt, path, about)
 
-    def checkpoint(self, attempt: Attempt, made: Checkpointed) -> None:
-        """Store a checkpoint; dropped while another is on its way. The file is deleted."""
-        if self.storing or attempt.claim is None:
+    def checkpoint(self, attempt: Attempt, made: Checkpointed, *, last: bool) -> None:
+        """Store a checkpoint, and delete its files; dropped while another is on its way.
+
+        ``last``: the job is handed on from it, so it waits for the other.
+        """
+        attempt.conditioning = made.conditioning or attempt.conditioning
+        if attempt.claim is None or (self.storing and not last):
             made.path.unlink(missing_ok=True)
             return
         self._storing = self._thread.submit(self._store, attempt, attempt.claim, made)
@@ -97,6 +103,10 @@ class GuardThread:
         """Delete what only a job under way needs."""
         self._thread.submit(self._release, claim)
 
+    def forget(self, attempt: Attempt) -> None:
+        """Delete what is left on disk of an attempt that has ended, after what is under way."""
+        self._thread.submit(self._forget, attempt)
+
     def close(self) -> None:
         """Start nothing more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -112,13 +122,18 @@ class GuardThread:
                 attempt.job.spec_digest,
             )
             adopted = self._guard.sealed(claim)
-            found, path = None, attempt.resume_file(self._folder)
+            found, (path, shared) = None, attempt.resume_files(self._folder)
             if adopted is None:
-                found = self._guard.latest_checkpoint(claim, path, fingerprint)
+                found = self._guard.latest_checkpoint(
+                    claim, path, fingerprint, shared, identity(fingerprint)
+                )
             for key, reason in self._guard.take_rejected():
                 metrics.REJECTED.inc()
                 log().error("stored.rejected", key=key, reason=reason)
-            return Claimed(claim, adopted, path if found else None, found.step if found else 0)
+            if found is None:
+                return Claimed(claim, adopted)
+            apart = shared if found.conditioning_sha256 is not None else None
+            return Claimed(claim, adopted, Resume(path, apart), found.step)
 
     def _seal(self, attempt: Attempt, path: Path, about: str) -> rust_guard.Artifact:
         crash_point("gpu_before_upload")
@@ -145,7 +160,10 @@ class GuardThread:
 
     def _store(self, attempt: Attempt, claim: rust_guard.Claim, made: Checkpointed) -> None:
         try:
-            self._guard.checkpoint(claim, made.path, made.step, made.total, made.fingerprint)
+            self._share(attempt, claim)
+            self._guard.checkpoint(
+                claim, made.path, made.step, made.total, made.fingerprint, attempt.shared
+            )
         except rust_guard.GuardError as error:
             log().warning("checkpoint.not_stored", job_id=claim.job_id, code=error.code)
         else:
@@ -154,6 +172,19 @@ class GuardThread:
             crash_point("gpu_after_checkpoint")
         finally:
             made.path.unlink(missing_ok=True)
+
+    def _share(self, attempt: Attempt, claim: rust_guard.Claim) -> None:
+        """Store once what all checkpoints of the attempt share."""
+        if attempt.shared is None and attempt.conditioning is not None:
+            attempt.shared = self._guard.conditioning(claim, attempt.conditioning)
+            attempt.conditioning.unlink(missing_ok=True)
+
+    def _forget(self, attempt: Attempt) -> None:
+        files = [attempt.file(self._folder), *attempt.resume_files(self._folder)]
+        if attempt.conditioning is not None:
+            files.append(attempt.conditioning)
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def _release(self, claim: rust_guard.Claim) -> None:
         try:

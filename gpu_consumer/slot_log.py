@@ -24,6 +24,7 @@ from schemas.topics import Topics
 #: Longer than Kafka's coordinators need to come back.
 _PATIENCE: Final = 120.0
 _PAUSE: Final = 0.2
+_GONE: Final = KafkaError(KafkaError._NO_OFFSET, "the slot's offset is gone")  # noqa: SLF001
 
 
 class FencedError(Exception):
@@ -71,8 +72,6 @@ class SlotLog:
         give_up = time.monotonic() + _PATIENCE
         while not self._taken(last=time.monotonic() > give_up):
             time.sleep(_PAUSE)
-        if self._place.mark.seq == 0:
-            self._refuse_to_begin_again()
 
     def _taken(self, *, last: bool) -> bool:
         """Try once: a process that ended instead would have to load its model again."""
@@ -80,9 +79,12 @@ class SlotLog:
         try:
             self._transactions.renew()
             self._place = self._read()
+            if self._place.mark.seq == 0:
+                self._refuse_to_begin_again()
         except (TransactionError, KafkaException) as error:
-            if last:
+            if last or error.args[0] == _GONE:
                 raise
+            self._unanswered = True
             log().warning("slot.not_taken", slot=self._slot, error=str(error))
             return False
         return True
@@ -90,7 +92,7 @@ class SlotLog:
     def _refuse_to_begin_again(self) -> None:
         """A slot gets its first order after its first commit: orders without one mean a loss."""
         if self._end_of_log() > 0:
-            raise KafkaException(KafkaError(KafkaError._NO_OFFSET, "the slot's offset is gone"))  # noqa: SLF001
+            raise KafkaException(_GONE)
 
     def _end_of_log(self) -> int:
         """Offset of the next order; waits for a partition so new that nobody leads it yet."""
@@ -200,10 +202,11 @@ class SlotLog:
         return True
 
     def _read(self, timeout: float = 15.0) -> Place:
+        consumer = self._consumer  # the other thread may take a new one meanwhile
         try:
-            committed = committed_offset(self._consumer, self.topic, self._slot, timeout)
+            committed = committed_offset(consumer, self.topic, self._slot, timeout)
         except KafkaException:
-            self._unanswered = True
+            self._unanswered |= consumer is self._consumer
             raise
         offset = committed.offset if committed is not None else 0
         return Place(offset, SlotMark.read(committed))

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+import stamina
 from confluent_kafka import Message
 
 import rust_guard
@@ -27,12 +28,15 @@ from infra.kafka import Outgoing
 from infra.settings import Settings
 from infra.telemetry import context_of, log, span, traceparent_of
 from schemas.codec import Codec
+from schemas.errors import RegistryUnavailable
 from schemas.reasons import REASONS
 from schemas.records import Artifact, Assignment, JobProgress, Reason
 from schemas.topics import Topics
 
 _IDLE_WAIT: Final = 0.1
 _BUSY_WAIT: Final = 0.02
+#: How long a slot whose model is loaded waits for the registry.
+_PATIENCE: Final = 300.0
 #: How long a slot that is told to stop waits for a last checkpoint.
 _DRAIN: Final = 10.0
 
@@ -69,10 +73,17 @@ class Worker:
         self._next_beat = 0.0
         self._said_steps: int | None = None
         self._next_watch = 0.0
+        self._open = False
         self._stopping = False
 
     def stop(self) -> None:
-        """Leave the loop soon; a render in hand is handed on by a checkpoint."""
+        """Leave the loop soon; a render in hand is handed on by a checkpoint.
+
+        Raises:
+            SystemExit: the slot is not open yet, so there is nothing to hand on.
+        """
+        if not self._open:
+            raise SystemExit(0)
         self._stopping = True
 
     def run(self, ready: events.Ready) -> None:
@@ -87,13 +98,17 @@ class Worker:
             KafkaException: the slot's log cannot be read.
             OrderError, CodecError: the slot's log holds what this version cannot read.
         """
-        self._codec.warm(Topics(self._settings.topic_prefix).records_of_slot(self._settings.pool))
+        names = Topics(self._settings.topic_prefix).records_of_slot(self._settings.pool)
+        for again in stamina.retry_context(RegistryUnavailable, attempts=None, timeout=_PATIENCE):
+            with again:  # ending would cost the model that is loaded
+                self._codec.warm(names)
         self._log.take()
         done = self._log.done_through
         self._ready = ready
         device = f"{ready.device_name} ({ready.dtype})"
         self._log.commit([self._voice.opened(device), self._voice.free(done)], part="gpu_opening")
         self._log.start_reading()
+        self._open = True
         log().info("slot.opened", slot=self._settings.slot, done_through=done)
         while not self._stopping:
             self._turn()
@@ -255,7 +270,7 @@ class Worker:
                 about = manifest(attempt, self._renderer_now())
                 self._future = self._guard.seal(attempt, event.path, about)
             case events.ResumeRefused():
-                attempt.resumed_from = 0
+                attempt.resumed_from = attempt.steps_found = attempt.steps_stored = 0
                 log().warning("resume.refused", job_id=event.job_id, reason=event.reason)
             case events.Cancelled():
                 self._end_cancelled(attempt)
@@ -269,9 +284,9 @@ class Worker:
     def _checkpointed(self, made: events.Checkpointed) -> None:
         attempt = self._attempt
         if attempt is None or made.job_id != attempt.job.job_id:
-            made.path.unlink(missing_ok=True)
+            made.discard()
             return
-        self._guard.checkpoint(attempt, made)
+        self._guard.checkpoint(attempt, made, last=self._stopping)
         attempt.checkpointed = self._stopping
 
     def _progress(self, attempt: Attempt, event: events.Step | events.Phase) -> None:
@@ -359,7 +374,7 @@ class Worker:
         with span("commit", parent=context_of(attempt.traceparent)):
             self._log.commit(records, attempt.n, attempt.offset + 1)
         self._attempt = None
-        attempt.resume_file(self._settings.work_dir).unlink(missing_ok=True)
+        self._guard.forget(attempt)
         attempt.span.set_attribute("outcome", outcome)
         attempt.span.end()
         metrics.ATTEMPTS.labels(outcome).inc()

@@ -17,10 +17,11 @@ One implementation for the scheduler and the GPU slots. What makes it hold:
 from __future__ import annotations
 
 import logging
+import os
+import queue
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -29,6 +30,11 @@ from infra.kafka import PARTITIONER, Outgoing, common
 from infra.settings import Settings
 from infra.telemetry import log
 from schemas.topics import Topics
+
+_EXIT_STUCK: Final = 70
+#: Threads that may be left behind at a time.
+_MOST_LEFT: Final = 8
+_left_behind: list[threading.Thread] = []
 
 
 class TransactionError(Exception):
@@ -94,7 +100,7 @@ class Transactions:
                 yield
             producer.init_transactions(self._timeout * 2)
 
-        self._within_deadline("init_transactions", initialise())
+        _within_deadline("init_transactions", self._timeout * 5, initialise())
         self._producer = producer
 
     def discard(self) -> None:
@@ -142,34 +148,47 @@ class Transactions:
             if failures:
                 raise KafkaException(failures[0])
 
-        self._within_deadline("transaction", transact())
+        _within_deadline("transaction", self._timeout * 3, transact())
         self._producer = producer
         crash_point(f"{part}_after_commit")
 
-    def _within_deadline(self, what: str, steps: Iterator[None]) -> None:
-        """Take all ``steps``; a thread in which one takes too long is left behind, at that step."""
-        done: Future[None] = Future()
-        left = threading.Event()
 
-        def run() -> None:
-            try:
-                for _ in steps:
-                    if left.is_set():
-                        return
-                done.set_result(None)
-            except BaseException as error:  # noqa: BLE001 raised below, in the caller's thread
-                done.set_exception(error)
+def _within_deadline(what: str, seconds: float, steps: Iterator[None]) -> None:
+    """Take all ``steps``; a thread in which one takes too long is left behind, at that step.
 
-        seconds = self._timeout * 3
-        threading.Thread(target=run, name=what, daemon=True).start()
+    Ends the process when too many have been: whatever they wait for does not come, and each holds
+    a client.
+    """
+    outcome: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def run() -> None:
         try:
-            done.result(seconds)
-        except TimeoutError as error:
-            left.set()
-            log().error("transaction.stuck", what=what, seconds=seconds)
-            raise TransactionError(f"{what} has not returned for {seconds:g} s") from error
-        except KafkaException as error:
+            for _ in steps:
+                if left.is_set():
+                    return
+            outcome.put(None)
+        except BaseException as error:  # noqa: BLE001 raised below, in the caller's thread
+            outcome.put(error)
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    try:
+        error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        left.set()
+        log().error("transaction.stuck", what=what, seconds=seconds)
+        _left_behind[:] = [one for one in (*_left_behind, thread) if one.is_alive()]
+        if len(_left_behind) > _MOST_LEFT:
+            os._exit(_EXIT_STUCK)
+        raise TransactionError(f"{what} has not returned for {seconds:g} s") from None
+    try:
+        if isinstance(error, KafkaException):
             raise _told(error) from error
+        if error is not None:
+            raise error
+    finally:
+        del error  # with its traceback it would keep the producer alive
 
 
 def _produce(producer: Producer, record: Outgoing, failures: list[KafkaError]) -> None:

@@ -20,6 +20,11 @@ class CheckpointRefused(Exception):
     """This file is no checkpoint of this job for this model: render from the first step."""
 
 
+def identity(fingerprint: str) -> str:
+    """The beginning of a fingerprint: the model, its weights and dtype, and not on what it runs."""
+    return ";".join(fingerprint.split(";")[:3])
+
+
 def metadata(form: str, job: RenderJob, step: int, fingerprint: str) -> dict[str, str]:
     """What a checkpoint of format ``form`` says of itself; of the prompts only the job's id."""
     return {

@@ -20,13 +20,19 @@ import torch
 from gpu_consumer.render import checkpoint
 from gpu_consumer.render.cadence import FIRST_GUESS, Cadence
 from gpu_consumer.render.checkpoint import Conditioning, State
-from gpu_consumer.render.job import RenderJob, checkpoint_of, unfinished_checkpoint
+from gpu_consumer.render.job import (
+    RenderJob,
+    checkpoint_of,
+    conditioning_of,
+    unfinished_checkpoint,
+)
 
 Write = Callable[[Path, Path, checkpoint.Tensors, dict[str, str]], None]
 #: Step and seconds of a checkpoint that is durable.
 Written = Callable[[int, float], None]
 #: What waits for a copy to be whole.
 Wait = Callable[[], None]
+Copy = tuple[torch.Tensor, Wait]
 
 
 class Writer:
@@ -124,7 +130,7 @@ class JobCheckpoints:
         """As ``Checkpoints.of``."""
         self._shared, self._job, self._out, self._written = shared, job, out, written
         self._texts = begin.conditioning if isinstance(begin, State) else begin
-        self._copied: checkpoint.Tensors | None = None
+        self._texts_written = False
         self._open, self._lock = True, threading.Lock()
         self._cadence = Cadence(
             every_steps=shared.plan.every_steps,
@@ -151,9 +157,11 @@ class JobCheckpoints:
         now = time.monotonic()
         if not (wanted or self._cadence.due(step, now)) or self._shared.writer.busy():
             return
-        fresh = {checkpoint.LATENTS: latents, **self._texts_to_copy()}
-        copied = {name: self._shared.copies.of(one) for name, one in fresh.items()}
-        if self._shared.writer.take(lambda: self._save(step, copied)):
+        copies = self._shared.copies
+        fresh = {} if self._texts_written else self._texts
+        texts = {name: copies.of(one) for name, one in fresh.items() if one is not None}
+        copy = copies.of(latents)
+        if self._shared.writer.take(lambda: self._save(step, copy, texts)):
             self._cadence.taken(step, now)
 
     def close(self) -> None:
@@ -161,37 +169,35 @@ class JobCheckpoints:
         with self._lock:
             self._open = False
 
-    def _texts_to_copy(self) -> checkpoint.Tensors:
-        """The text encoder's output, which does not change: copied once a job."""
-        if self._copied is not None:
-            return {}
-        return {name: one for name, one in self._texts.items() if one is not None}
-
-    def _save(self, step: int, copied: dict[str, tuple[torch.Tensor, Wait]]) -> None:
-        for _, whole in copied.values():
+    def _save(self, step: int, latents: Copy, texts: dict[str, Copy]) -> None:
+        for _, whole in (latents, *texts.values()):
             whole()
-        tensors = {name: copy for name, (copy, _) in copied.items()}
-        if self._copied is None:
-            self._copied = {name: tensors[name] for name in self._texts_to_copy()}
         if not self._open:
             return
-        about = checkpoint.metadata(self._job, step, self._shared.fingerprint)
-        seconds = self._timed_write(step, {**self._copied, **tensors}, about)
+        began, fingerprint = time.monotonic(), self._shared.fingerprint
+        if texts:  # they do not change: written once a run
+            about = checkpoint.conditioning_metadata(self._job, fingerprint)
+            tensors = {name: copy for name, (copy, _) in texts.items()}
+            self._write(conditioning_of(self._out), tensors, about)
+        since = time.monotonic()
+        about = checkpoint.metadata(self._job, step, fingerprint)
+        self._write(checkpoint_of(self._out, step), {checkpoint.LATENTS: latents[0]}, about)
+        # What the first one pays for the texts says nothing about the next.
+        self._cadence.wrote(time.monotonic() - since)
+        self._shared.write_seconds = self._cadence.write_seconds
         with self._lock:
             if self._open:
-                self._written(step, seconds)
-            else:
-                checkpoint_of(self._out, step).unlink(missing_ok=True)
+                self._texts_written = True
+                self._written(step, time.monotonic() - began)
+                return
+        checkpoint_of(self._out, step).unlink(missing_ok=True)
+        if texts:
+            conditioning_of(self._out).unlink(missing_ok=True)
 
-    def _timed_write(self, step: int, tensors: checkpoint.Tensors, about: dict[str, str]) -> float:
-        since = time.monotonic()
-        path, part = checkpoint_of(self._out, step), unfinished_checkpoint(self._out)
+    def _write(self, path: Path, tensors: checkpoint.Tensors, about: dict[str, str]) -> None:
+        part = unfinished_checkpoint(self._out)
         try:
             self._shared.write(path, part, tensors, about)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        seconds = time.monotonic() - since
-        self._cadence.wrote(seconds)
-        self._shared.write_seconds = self._cadence.write_seconds
-        return seconds

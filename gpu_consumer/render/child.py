@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gpu_consumer.render.failures import EXIT_NO_MODEL, ModelUnavailable, classify
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume
 from gpu_consumer.render.parent import Parent
 from infra.settings import STAND_IN
 
@@ -45,9 +45,13 @@ def main() -> None:
     renderings = _load(parent, parent.jobs.get())
     while True:
         message = parent.jobs.get()
-        resume = None if message["resume"] is None else Path(message["resume"])
+        resume = _resume(message["resume"])
         job, out = RenderJob(**message["job"]), Path(message["out"])
         renderings.one(message["run"], job, out, resume)
+
+
+def _resume(paths: list[str] | None) -> Resume | None:
+    return None if paths is None else Resume(*map(Path, paths))
 
 
 def _load(parent: Parent, wanted: dict[str, Any]) -> Renderings:

@@ -53,18 +53,27 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """``path`` holds the state after ``step`` of ``total`` denoising steps, durable.
+    """``path`` holds the latents after ``step`` of ``total`` denoising steps, durable.
 
-    The file belongs to whoever receives this event: the renderer never touches it again, whatever
-    becomes of the job. ``seconds`` is what it took to write, beside the denoising.
+    ``conditioning`` holds what the text encoder made of the prompts, which all checkpoints of one
+    run share; it comes with the first of them alone, and never from a renderer without a text
+    encoder. The files belong to whoever receives this event: the renderer never touches them again,
+    whatever becomes of the job. ``seconds`` is what they took to write, beside the denoising.
     """
 
     job_id: str
     step: int
     total: int
     path: Path
+    conditioning: Path | None
     fingerprint: str
     seconds: float
+
+    def discard(self) -> None:
+        """Delete the files."""
+        self.path.unlink(missing_ok=True)
+        if self.conditioning is not None:
+            self.conditioning.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

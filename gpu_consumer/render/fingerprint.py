@@ -27,7 +27,7 @@ LIBRARIES: Final = ("torch", "diffusers", "transformers")
 
 
 def fingerprint(model: str, folder: Path, device: Device, libraries: dict[str, str]) -> str:
-    """One line, ``name=value`` separated by ``;``. ``identity`` is its beginning.
+    """One line, ``name=value`` separated by ``;``. Its beginning is the ``identity``.
 
     Args:
         model: as configured.
@@ -44,11 +44,6 @@ def fingerprint(model: str, folder: Path, device: Device, libraries: dict[str, s
         **_kernels(device),
     }
     return ";".join(f"{name}={_plain(value)}" for name, value in parts.items())
-
-
-def identity(line: str) -> str:
-    """The part of a fingerprint that says what is rendered, and not on what."""
-    return ";".join(line.split(";")[:3])
 
 
 def folder_of(model: str, model_dir: Path) -> Path:

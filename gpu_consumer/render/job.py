@@ -46,6 +46,24 @@ class RenderJob:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A checkpoint to go on from.
+
+    Attributes:
+        checkpoint: The latents' file.
+        conditioning: The file of what the text encoder made; None: the renderer has none.
+    """
+
+    checkpoint: Path
+    conditioning: Path | None = None
+
+    def absolute(self) -> list[str]:
+        """The files' names, from the root on."""
+        files = (self.checkpoint, self.conditioning)
+        return [str(file.absolute()) for file in files if file is not None]
+
+
 def unfinished(path: Path) -> Path:
     """Where the bytes of the video ``path`` are until they are whole and durable."""
     return path.with_name(path.name + ".part")
@@ -54,6 +72,11 @@ def unfinished(path: Path) -> Path:
 def checkpoint_of(path: Path, step: int) -> Path:
     """Where the checkpoint after ``step`` denoising steps of the video ``path`` is."""
     return path.with_name(f"{path.stem}.{step}.safetensors")
+
+
+def conditioning_of(path: Path) -> Path:
+    """Where the conditioning is that all checkpoints of one run of the video ``path`` share."""
+    return path.with_name(f"{path.stem}.conditioning.safetensors")
 
 
 def unfinished_checkpoint(path: Path) -> Path:

@@ -22,7 +22,14 @@ from gpu_consumer.render.events import (
     ResumeRefused,
 )
 from gpu_consumer.render.failures import classify_exit
-from gpu_consumer.render.job import RenderJob, checkpoint_of, unfinished, unfinished_checkpoint
+from gpu_consumer.render.job import (
+    RenderJob,
+    Resume,
+    checkpoint_of,
+    conditioning_of,
+    unfinished,
+    unfinished_checkpoint,
+)
 from gpu_consumer.render.messages import (
     Failure,
     Finished,
@@ -62,12 +69,12 @@ class Renderer:
         self._backoff = BACKOFF
         self._job: RenderJob | None = None
         self._out = Path()
-        self._resume: Path | None = None
+        self._resume: Resume | None = None
         self._fingerprint = ""
         #: Checkpoints that are others' now, though their names are like ours.
         self._given: set[Path] = set()
         self._run = 0
-        self._sent = self._cancelling = False
+        self._sent = self._cancelling = self._conditioned = False
         self._due: list[RenderEvent] = []
 
     def __enter__(self) -> Self:
@@ -87,12 +94,13 @@ class Renderer:
         if self._child is None and (self._start_at is None or self._clock() >= self._start_at):
             self._spawn()
 
-    def submit(self, job: RenderJob, out: Path, resume: Path | None = None) -> None:
+    def submit(self, job: RenderJob, out: Path, resume: Resume | None = None) -> None:
         """Renders ``job`` into ``out``, now or as soon as the child is ready.
 
         Args:
             job: what to render.
-            out: where to; its checkpoints are written beside it, as ``STEM.STEP.safetensors``.
+            out: where to; its checkpoints are written beside it, as ``STEM.STEP.safetensors`` and
+                ``STEM.conditioning.safetensors``.
             resume: a checkpoint of this job to go on from; it stays the caller's, and must be there
                 until the first Phase. If it does not fit, ResumeRefused says so and the job begins
                 anew.
@@ -105,9 +113,9 @@ class Renderer:
         self._job, self._out, self._resume = job, out, resume
         self._given = {path for path in self._given if path.exists()}
         if resume is not None:
-            self._given.add(resume.absolute())
+            self._given |= {Path(path) for path in resume.absolute()}
         self._run += 1
-        self._sent = self._cancelling = False
+        self._sent = self._cancelling = self._conditioned = False
         self.start()
         self._offer()
 
@@ -153,7 +161,7 @@ class Renderer:
         self._start_at = None
         for event in self._due:
             if isinstance(event, Checkpointed):
-                event.path.unlink(missing_ok=True)
+                event.discard()
         self._due.clear()
         if self._job is not None:
             self._discard_files()
@@ -196,7 +204,7 @@ class Renderer:
             "run": self._run,
             "job": asdict(self._job),
             "out": str(self._out.absolute()),
-            "resume": None if self._resume is None else str(self._resume.absolute()),
+            "resume": None if self._resume is None else self._resume.absolute(),
         }
         try:
             line = pack("render", fields)
@@ -268,13 +276,15 @@ class Renderer:
     def _saved(self, job: RenderJob, message: Saved) -> Checkpointed:
         if not 1 <= message.step <= job.num_inference_steps:
             raise ProtocolError("a checkpoint of no step")
-        path = checkpoint_of(self._out, message.step)
-        self._given.add(path.absolute())
+        path, shared = checkpoint_of(self._out, message.step), conditioning_of(self._out)
+        first, self._conditioned = not self._conditioned and shared.exists(), True
+        self._given |= {path.absolute(), shared.absolute()}
         return Checkpointed(
             job_id=job.job_id,
             step=message.step,
             total=job.num_inference_steps,
             path=path,
+            conditioning=shared if first else None,
             fingerprint=self._fingerprint,
             seconds=message.seconds,
         )
@@ -347,7 +357,10 @@ class Renderer:
         """Those that the child left behind without a word."""
         if self._sent and self._job is not None:
             unfinished_checkpoint(self._out).unlink(missing_ok=True)
-            for step in range(1, self._job.num_inference_steps + 1):
-                path = checkpoint_of(self._out, step)
+            steps = range(1, self._job.num_inference_steps + 1)
+            for path in (
+                conditioning_of(self._out),
+                *(checkpoint_of(self._out, step) for step in steps),
+            ):
                 if path.absolute() not in self._given:
                     path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_consumer.render.failures import EXIT_AFTER_FAILURE, Interrupted, RenderError, classify
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume
 from gpu_consumer.render.parent import Parent
 
 
@@ -21,7 +21,7 @@ class Renderings(ABC):
     def __init__(self, parent: Parent) -> None:
         self._parent = parent
 
-    def one(self, run: int, job: RenderJob, out: Path, resume: Path | None = None) -> None:
+    def one(self, run: int, job: RenderJob, out: Path, resume: Resume | None = None) -> None:
         """Renders ``job`` into ``out`` and reports it; failures are reported, not raised.
 
         Args:
@@ -45,5 +45,5 @@ class Renderings(ABC):
             os._exit(EXIT_AFTER_FAILURE)
 
     @abstractmethod
-    def _render(self, run: int, job: RenderJob, out: Path, resume: Path | None) -> dict[str, Any]:
+    def _render(self, run: int, job: RenderJob, out: Path, resume: Resume | None) -> dict[str, Any]:
         """Renders ``job``; returns the fields of ``rendered``."""

@@ -27,7 +27,13 @@ from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from gpu_consumer.render.encode import Frame
 from gpu_consumer.render.failures import Interrupted, InvalidSpec
 from gpu_consumer.render.frame_digest import FrameDigest
-from gpu_consumer.render.job import RenderJob, checkpoint_of, faults, unfinished_checkpoint
+from gpu_consumer.render.job import (
+    RenderJob,
+    Resume,
+    checkpoint_of,
+    faults,
+    unfinished_checkpoint,
+)
 from gpu_consumer.render.parent import Parent
 from gpu_consumer.render.renderings import Renderings
 from gpu_consumer.render.standin_checkpoint import Latents
@@ -76,7 +82,7 @@ class StandIn(Renderings):
         super().__init__(parent)
         self._step, self._plan, self._fingerprint = step, plan, fingerprint
 
-    def _render(self, run: int, job: RenderJob, out: Path, resume: Path | None) -> dict[str, Any]:
+    def _render(self, run: int, job: RenderJob, out: Path, resume: Resume | None) -> dict[str, Any]:
         parent, since = self._parent, time.monotonic()
         if wrong := faults(job):
             raise InvalidSpec("; ".join(wrong))
@@ -95,10 +101,12 @@ class StandIn(Renderings):
             "resumed_from": begun[0],
         }
 
-    def _begin(self, run: int, job: RenderJob, resume: Path | None) -> tuple[int, Latents]:
+    def _begin(self, run: int, job: RenderJob, resume: Resume | None) -> tuple[int, Latents]:
         if resume is not None:
             try:
-                return standin_checkpoint.read(resume, job, shape(job), self._fingerprint)
+                return standin_checkpoint.read(
+                    resume.checkpoint, job, shape(job), self._fingerprint
+                )
             except CheckpointRefused as refused:
                 self._parent.say("refused", run=run, reason=str(refused))
         self._parent.say("phase", run=run, phase="encoding_prompt")

@@ -17,7 +17,7 @@ from gpu_consumer.render.checkpoint_file import CheckpointRefused
 from gpu_consumer.render.checkpointing import Checkpoints, JobCheckpoints, Plan
 from gpu_consumer.render.fingerprint import fingerprint, folder_of
 from gpu_consumer.render.frame_digest import FrameDigest
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume
 from gpu_consumer.render.nvml import Utilisation
 from gpu_consumer.render.parent import Parent
 from gpu_consumer.render.renderings import Renderings
@@ -67,7 +67,7 @@ class MochiRenderings(Renderings):
         self._checkpoints = checkpoints
         self._utilisation = Utilisation(device.uuid)
 
-    def _render(self, run: int, job: RenderJob, out: Path, resume: Path | None) -> dict[str, Any]:
+    def _render(self, run: int, job: RenderJob, out: Path, resume: Resume | None) -> dict[str, Any]:
         parent, started = self._parent, time.monotonic()
 
         def alive() -> None:
@@ -93,7 +93,7 @@ class MochiRenderings(Renderings):
             "resumed_from": begin.step if isinstance(begin, State) else 0,
         }
 
-    def _begin(self, run: int, job: RenderJob, resume: Path | None) -> State | Conditioning:
+    def _begin(self, run: int, job: RenderJob, resume: Resume | None) -> State | Conditioning:
         pipeline.check(job)
         if resume is not None:
             expected = checkpoint.layout(self._pipe, job)

@@ -37,6 +37,9 @@ _BATCH: Final = 500
 #: Seconds between two looks whether Kafka can still be heard, and for how long it may be silent.
 _LOOK: Final = 10.0
 _SILENCE: Final = 5.0
+#: Seconds before a fence that failed is tried again; doubled each time.
+_PAUSE: Final = 1.0
+_MAX_PAUSE: Final = 60.0
 
 
 class OvertakenError(Exception):
@@ -79,6 +82,8 @@ class Scheduler:
         self._next_tick = 0.0
         self._next_look = time.monotonic() + _LOOK
         self._trimmer = Trimmer(config)
+        #: When a slot's fence has failed last, and seconds until the next try.
+        self._fence_tries: dict[int, tuple[float, float]] = {}
         self._fold: Fold | None = None
         self._stopping = False
 
@@ -207,9 +212,13 @@ class Scheduler:
         slot = fold.state.slots.get(command.slot) if fold else None
         if slot is None or slot.phase != "fencing":
             return
+        tried, pause = self._fence_tries.get(command.slot, (0.0, 0.0))
+        if time.monotonic() < tried + pause:
+            return  # a fence takes its time to fail: the other slots' facts wait meanwhile
         metrics.FENCES.inc()
         try:
             fence(self._config, self._codec, command)
+            self._fence_tries.pop(command.slot, None)
         except (
             TransactionError,
             KafkaException,
@@ -218,6 +227,8 @@ class Scheduler:
             ValueError,  # a mark that is not ours: one bad slot must not end the pool
         ) as error:
             log().error("slot.fence_failed", slot=command.slot, error=str(error))
+            pause = min(max(_PAUSE, 2 * pause), _MAX_PAUSE)
+            self._fence_tries[command.slot] = (time.monotonic(), pause)
 
 
 def main() -> int:

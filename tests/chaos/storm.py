@@ -95,7 +95,7 @@ _LEAST: Final = {
 REAL: Final = Size(500, 60, 3, 24, 1, (1.0, 4.0), (0.0, 2.0), 38, _TINY)
 #: With the stand-in renderer, whose steps take a millisecond.
 MANY: Final = Size(
-    20_000, 300, 4, 120, 2, (0.5, 2.0), (0.0, 0.0), 39, _LEAST, {"TTV_MODEL": "stand-in"}
+    20_000, 300, 4, 120, 2, (0.5, 2.0), (0.0, 0.0), 58, _LEAST, {"TTV_MODEL": "stand-in"}
 )
 #: What ``make test`` has time for.
 BRIEF: Final = replace(

@@ -70,6 +70,7 @@ def assert_died_there(one: Strike) -> Held:
     claimed, checkpointed, sealed, ends = LEFT[one.point]
     assert (then.claims, then.seals) == (int(claimed), int(sealed))
     assert checkpointed is None or (then.step > 0) is checkpointed
+    assert not then.step or then.conditionings == 1
     assert one.ends_then == ends
     return then
 

@@ -20,11 +20,13 @@ class Held:
     Attributes:
         claims: Attempts that were claimed.
         step: Denoising steps in the newest stored checkpoint; 0: there is none.
+        conditionings: What the checkpoints of one start share, so often.
         seals: Videos that were sealed.
     """
 
     claims: int
     step: int
+    conditionings: int
     seals: int
 
 
@@ -36,6 +38,7 @@ def held(info: StackInfo, job_id: str) -> Held:
     return Held(
         claims=sum(key.split("/")[2] == job_id for key in _keys(info, "claims/")),
         step=max(steps, default=0),
+        conditionings=sum(key.endswith("/conditioning.safetensors") for key in keys),
         seals=sum(_SEAL.search(key) is not None for key in videos),
     )
 

@@ -12,7 +12,7 @@ import torch
 from gpu_consumer.render import checkpoint, pipeline
 from gpu_consumer.render.checkpoint import Conditioning, State
 from gpu_consumer.render.device import Device
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume, conditioning_of
 from tests.integration.render.rendering import SMALL
 
 CPU = Device(torch.device("cpu"), "cpu", None)
@@ -43,10 +43,12 @@ def denoise(
     )
 
 
-def file_of(path: Path, job: RenderJob, state: State, fingerprint: str = FINGERPRINT) -> Path:
-    """``path``, which holds ``state``."""
-    texts = {name: one for name, one in state.conditioning.items() if one is not None}
-    tensors = {checkpoint.LATENTS: state.latents, **texts}
+def files_of(path: Path, job: RenderJob, state: State, fingerprint: str = FINGERPRINT) -> Resume:
+    """``path`` and the file of its conditioning, which hold ``state``."""
+    part = path.with_suffix(".part")
     about = checkpoint.metadata(job, state.step, fingerprint)
-    checkpoint.write(path, path.with_suffix(".part"), tensors, about)
-    return path
+    checkpoint.write(path, part, {checkpoint.LATENTS: state.latents}, about)
+    texts = {name: one for name, one in state.conditioning.items() if one is not None}
+    about = checkpoint.conditioning_metadata(job, fingerprint)
+    checkpoint.write(conditioning_of(path), part, texts, about)
+    return Resume(path, conditioning_of(path))

@@ -22,7 +22,7 @@ import torch
 from gpu_consumer.render import checkpoint, pipeline
 from gpu_consumer.render.checkpoint import Conditioning
 from gpu_consumer.render.checkpointing import Checkpoints, Plan
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume, conditioning_of
 from tests.integration.render.checkpoints import FINGERPRINT, JOB, denoise, load
 
 
@@ -62,7 +62,10 @@ class Victim:
 
     def _to_the_end(self, found: Path | None, tell: Callable[[int], None]) -> None:
         expected = checkpoint.layout(self.pipe, self.job)
-        begin = found and checkpoint.read(found, self.job, expected, FINGERPRINT)
+        begin = None
+        if found is not None:
+            resume = Resume(found, conditioning_of(found.parent / "out.mp4"))
+            begin = checkpoint.read(resume, self.job, expected, FINGERPRINT)
         latents = denoise(
             self.pipe, self.job, begin or self.begin, lambda step, _latents: tell(step)
         )
@@ -106,7 +109,7 @@ def main() -> None:
         work = folder / f"killed-{step}"
         work.mkdir()
         reported = victim.killed_at(step, work / "out.mp4")
-        found = max(work.glob("out.*.safetensors"), key=_step, default=None)
+        found = max(work.glob("out.[0-9]*.safetensors"), key=_step, default=None)
         done, equal = victim.resumed(found)
         line = {
             "killed": step,

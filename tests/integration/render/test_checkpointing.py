@@ -64,12 +64,12 @@ def test_a_stuck_disk_does_not_hold_up_the_loop(folder: Path, tmp_path: Path) ->
     job = Job(tmp_path, disk)
     latents = denoise(pipe, JOB, begin, job.saved.offer)  # returns, though no write does
     assert torch.equal(latents, undisturbed)
-    assert disk.begun == [1]
+    assert disk.begun == [0]  # the texts
     assert job.heard == []
     disk.go.set()
     job.rest()
     assert job.heard == [1]
-    assert disk.begun == [1]  # what was due meanwhile is not made up for
+    assert disk.begun == [0, 1]  # what was due meanwhile is not made up for
 
 
 def test_a_checkpoint_put_off_is_due_at_the_next_step(tmp_path: Path) -> None:
@@ -82,6 +82,7 @@ def test_a_checkpoint_put_off_is_due_at_the_next_step(tmp_path: Path) -> None:
     job.saved.offer(4, torch.full((2, 2), 4.0))
     job.rest()
     assert job.heard == [1, 4]
+    assert disk.begun == [0, 1, 4]  # the texts once
     for step in (1, 4):
         data = (tmp_path / f"out.{step}.safetensors").read_bytes()
         assert data.endswith(torch.full((2, 2), float(step)).numpy().tobytes()) or (
@@ -132,7 +133,8 @@ def test_a_disk_that_is_full_costs_the_checkpoint_alone(
     job.saved.offer(2, torch.ones(2))
     job.rest()
     assert job.heard == [2]
-    assert [path.name for path in tmp_path.iterdir()] == ["out.2.safetensors"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out.2.safetensors", "out.conditioning.safetensors"}
 
 
 def test_a_folder_that_is_gone_costs_the_checkpoint_alone(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.integration.render.rendering import (
     settings,
     until,
 )
+from tests.support.wait import until as wait_until
 
 
 def test_ready_says_what_renders(started: tuple[Renderer, Ready]) -> None:
@@ -238,7 +239,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     child = Path(f"/proc/{int(parent.stdout.readline())}")
-    assert b"gpu_consumer.render.child" in (child / "cmdline").read_bytes()
+    wait_until(lambda: b"gpu_consumer.render.child" in (child / "cmdline").read_bytes())
     parent.kill()
     parent.wait(DEADLINE)
     parent.stdout.close()

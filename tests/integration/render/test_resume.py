@@ -17,6 +17,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from gpu_consumer.render import checkpoint, encode, pipeline
 from gpu_consumer.render.checkpoint import State
+from gpu_consumer.render.checkpoint_file import identity
 from gpu_consumer.render.device import Device
 from gpu_consumer.render.events import (
     Cancelled,
@@ -28,13 +29,13 @@ from gpu_consumer.render.events import (
     ResumeRefused,
     Step,
 )
-from gpu_consumer.render.fingerprint import fingerprint, folder_of, identity
+from gpu_consumer.render.fingerprint import fingerprint, folder_of
 from gpu_consumer.render.frame_digest import FrameDigest
-from gpu_consumer.render.job import RenderJob
+from gpu_consumer.render.job import RenderJob, Resume
 from gpu_consumer.render.renderer import Renderer
 from gpu_consumer.render.scheduler import StartingAt
 from tests.integration.render import kill_each_step
-from tests.integration.render.checkpoints import CPU, FINGERPRINT, JOB, denoise, file_of, load
+from tests.integration.render.checkpoints import CPU, FINGERPRINT, JOB, denoise, files_of, load
 from tests.integration.render.rendering import DEADLINE, ENDS, LONG, render, settings, until
 
 GPU = Device(torch.device("cuda", 0), "gpu", None)
@@ -57,11 +58,11 @@ def test_from_every_step_on_the_video_is_the_same_bit_for_bit(
     device, dtype = KINDS[kind]
     job, pipe = JOBS[name], load(folder, device, dtype)
     begin = pipeline.encode_prompt(pipe, job)
-    files: list[Path] = []
+    files: list[Resume] = []
 
     def keep(step: int, latents: torch.Tensor) -> None:
         state = State(step, latents.clone(), begin)
-        files.append(file_of(tmp_path / f"{step}.safetensors", job, state))
+        files.append(files_of(tmp_path / f"{step}.safetensors", job, state))
 
     whole = denoise(pipe, job, begin, keep)
     video = _video(pipe, job, whole, tmp_path / "whole.mp4")
@@ -122,10 +123,10 @@ def test_a_killed_child_costs_the_steps_since_its_last_checkpoint(
 ) -> None:
     whole = render(renderer, SLOW, tmp_path / "whole.mp4")
     given = settings(folder, checkpoint_every_steps=1, slot=1)
-    out, last = tmp_path / "out.mp4", None
+    out, last, shared = tmp_path / "out.mp4", None, tmp_path / "shared"
     with Renderer(given) as other:
         for kill_at in (2, 5):
-            other.submit(SLOW, out, None if last is None else last.path)
+            other.submit(SLOW, out, None if last is None else Resume(last.path, shared))
             before = 0 if last is None else last.step
             seen = _until_saved(other, kill_at)
             pid = other.pid
@@ -134,18 +135,26 @@ def test_a_killed_child_costs_the_steps_since_its_last_checkpoint(
             failed, more = until(other, Failed)
             seen += more
             assert failed.code == "out_of_memory"
-            last = [event for event in seen if isinstance(event, Checkpointed)][-1]
+            made = [event for event in seen if isinstance(event, Checkpointed)]
+            last = made[-1]
+            # The first of a run alone brings what they share.
+            assert [event.conditioning is not None for event in made] == [
+                event is made[0] for event in made
+            ]
+            assert made[0].conditioning is not None
+            made[0].conditioning.replace(shared)
             assert _steps(seen)[0] == before + 1
             assert before < last.step <= _steps(seen)[-1]
             assert not out.exists()
         assert last is not None
-        other.submit(SLOW, out, last.path)
+        other.submit(SLOW, out, Resume(last.path, shared))
         end, seen = until(other, *ENDS)
         other.submit(SLOW, tmp_path / "closed.mp4")
         heard = _until_saved(other, 3)
     # What was written and not heard of is gone with the renderer.
     left = set(tmp_path.glob("closed*"))
-    assert left <= {event.path for event in heard if isinstance(event, Checkpointed)}
+    made = [event for event in heard if isinstance(event, Checkpointed)]
+    assert left <= {event.path for event in made} | {made[0].conditioning}
     assert isinstance(end, Rendered)
     assert end.resumed_from == last.step
     assert _steps(seen) == list(range(last.step + 1, SLOW.num_inference_steps + 1))
@@ -170,13 +179,16 @@ def test_a_checkpoint_can_be_asked_for_and_belongs_to_who_hears_of_it(
     assert saved.step <= _steps(before)[-1] + 2
     assert saved.total == SLOW.num_inference_steps
     assert saved.path == tmp_path / f"out.{saved.step}.safetensors"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [saved.path.name, "whole.mp4"]
-    renderer.submit(SLOW, out, saved.path)
+    assert saved.conditioning == tmp_path / "out.conditioning.safetensors"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {saved.path.name, saved.conditioning.name, "whole.mp4"}
+    renderer.submit(SLOW, out, Resume(saved.path, saved.conditioning))
     end, _ = until(renderer, *ENDS)
     assert isinstance(end, Rendered)
     assert end.resumed_from == saved.step
     assert out.read_bytes() == whole.path.read_bytes()
     assert saved.path.exists()
+    assert saved.conditioning.exists()
 
 
 def test_a_file_that_does_not_fit_is_refused_and_costs_nothing_more(
@@ -188,7 +200,7 @@ def test_a_file_that_does_not_fit_is_refused_and_costs_nothing_more(
     hostile = tmp_path / "hostile.safetensors"
     hostile.write_bytes(b"\xff" * 100_000)
     for resume in (hostile, tmp_path / "missing.safetensors", tmp_path):
-        renderer.submit(JOB, tmp_path / "out.mp4", resume)
+        renderer.submit(JOB, tmp_path / "out.mp4", Resume(resume, resume))
         end, seen = until(renderer, *ENDS)
         assert isinstance(end, Rendered)
         assert end.resumed_from == 0

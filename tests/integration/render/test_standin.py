@@ -23,6 +23,7 @@ from gpu_consumer.render.events import (
     ResumeRefused,
     Step,
 )
+from gpu_consumer.render.job import Resume
 from gpu_consumer.render.renderer import Renderer
 from tests.integration.render.rendering import ENDS, SMALL, render, settings, until
 
@@ -99,7 +100,7 @@ def test_from_every_checkpoint_on_the_video_is_the_same_bit_for_bit(
     assert isinstance(end, Rendered)
     for made in [event for event in seen if isinstance(event, Checkpointed)]:
         out = tmp_path / f"from-{made.step}.mp4"
-        standin.submit(JOB, out, made.path)
+        standin.submit(JOB, out, Resume(made.path))
         again, heard = until(standin, *ENDS)
         assert isinstance(again, Rendered)
         assert again.resumed_from == made.step
@@ -114,7 +115,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_costs_nothing_more(
 ) -> None:
     hostile = tmp_path / "hostile.safetensors"
     hostile.write_bytes(b"\xff" * 3000)
-    standin.submit(JOB, tmp_path / "out.mp4", hostile)
+    standin.submit(JOB, tmp_path / "out.mp4", Resume(hostile))
     end, seen = until(standin, *ENDS)
     assert isinstance(end, Rendered)
     assert isinstance(seen[0], ResumeRefused)
