@@ -74,8 +74,8 @@ def up(
 
     if only not in (None, "infra"):
         fail("--only knows 'infra' alone", as_json)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _interrupt)  # a shell's background job is born deaf to SIGINT
 
     def progress(stage: str) -> None:
         if not as_json:
