@@ -64,8 +64,8 @@ def test_a_job_that_kills_its_consumer_each_time_ends_as_a_dead_letter(pool: Poo
         while not pool.ends():
             life += 1
             slot.lives_once(life)
-            opened = partial(is_folded, pool, f"life {life}")
-            wait_for("the opening folded", opened)
+            judged = partial(is_judged, pool, f"life {life}")
+            wait_for("the opening judged", judged)
             assert life < 4 * LIMIT
     (end,) = pool.ends()
     assert (end.kind, end.job_id) == ("Failed", job.job_id)
@@ -75,14 +75,18 @@ def test_a_job_that_kills_its_consumer_each_time_ends_as_a_dead_letter(pool: Poo
     assert slot.launches >= LIMIT  # more: those that were launched while the fence was on its way
 
 
-def is_folded(pool: PoolBus, incarnation: str) -> bool:
-    """Whether the scheduler knows of an opening; its state may be compacted to newer ones."""
+def is_judged(pool: PoolBus, incarnation: str) -> bool:
+    """Whether the scheduler knows of an opening, and has made the fence that it decided, if any.
+
+    No process loads a model faster than that. Its state may be compacted to newer openings.
+    """
     states = [
         pool.codec.decode(PoolState, message.value()).slot
         for message in pool.messages(pool.topics.state(pool.settings.pool))
         if message.value() is not None
     ]
-    return any(slot is not None and slot.incarnation == incarnation for slot in states)
+    known = [slot for slot in states if slot is not None and slot.incarnation == incarnation]
+    return bool(known) and known[-1].phase != "fencing"
 
 
 def children_of(consumer: Running) -> list[int]:
