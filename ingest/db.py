@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from infra.settings import Settings, settings
 
@@ -18,6 +18,7 @@ from infra.settings import Settings, settings
 LOCK_CLASS: Final = 0x747476
 _MIGRATION_LOCK: Final = 0
 _STATEMENT_TIMEOUT_MS: Final = 10_000
+_LOCK_RETRY: Final = 1.0
 
 
 def engine(settings: Settings, pool_size: int = 10) -> AsyncEngine:
@@ -37,9 +38,37 @@ def engine(settings: Settings, pool_size: int = 10) -> AsyncEngine:
                 "application_name": "ttv",
                 "statement_timeout": str(_STATEMENT_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": "30000",
+                # A peer that vanished without a word holds its locks for 25 s, not for two hours.
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
             },
         },
     )
+
+
+async def hold_lock(connection: AsyncConnection, lock: int, silence: float) -> None:
+    """Take a session lock, for as long as the connection lives; wait while another has it.
+
+    Args:
+        connection: In no transaction. From now on the holder must be heard from.
+        lock: In the class of this service.
+        silence: Seconds after which the server ends the session of a holder that is frozen, or
+            that only a proxy still holds up, and gives the lock to another.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database cannot be reached.
+    """
+    take = text("SELECT pg_try_advisory_lock(:space, :lock)")
+    limit = text("SELECT set_config('idle_session_timeout', :ms, false)")
+    while True:
+        got = await connection.scalar(take, {"space": LOCK_CLASS, "lock": lock})
+        if got:
+            await connection.execute(limit, {"ms": str(int(silence * 1000))})
+        await connection.commit()
+        if got:
+            return
+        await asyncio.sleep(_LOCK_RETRY)
 
 
 def migrate(settings: Settings) -> None:

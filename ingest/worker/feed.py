@@ -2,7 +2,8 @@
 
 Rows and offsets commit in one transaction: a crash at any point repeats nothing and loses nothing.
 One process at a time follows a feed: it holds an advisory lock on the very connection that the
-transactions run on, so that who loses the lock can commit nothing. An unreadable record stops the
+transactions run on, so that who loses the lock can commit nothing; PostgreSQL takes it from who is
+not heard from. An unreadable record stops the
 feed with an alarm: these topics are written by this service alone.
 """
 
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from infra.crash import crash_point
 from infra.settings import Settings
 from infra.telemetry import log, traceparent_of
-from ingest.db import LOCK_CLASS
+from ingest.db import hold_lock
 from ingest.metrics import FEED_EVENTS, FEED_LAG, FEED_UNREADABLE
 from ingest.store import offsets
 from schemas.codec import Codec, codec
@@ -30,11 +31,13 @@ from schemas.records import JobEvent
 
 #: Locks of the feeds, in the class of this service; 0 is the migrations'.
 LOCKS: Final = {"projection": 1, "completions": 2}
-_LOCK_RETRY: Final = 1.0
+#: Far longer than two steps of a feed are apart, or two questions to the registry.
+_SILENCE: Final = 40.0
 _BATCH: Final = 500
 _WAIT_MS: Final = 500
 _START_DEADLINE: Final = 30.0
 _REGISTRY_DEADLINE: Final = 60.0
+_REGISTRY_RETRY: Final = 1.0
 
 
 class FeedHalted(Exception):
@@ -71,7 +74,7 @@ async def follow(
         Exception: Kafka or PostgreSQL failed; start again.
     """
     async with database.connect() as connection:
-        await _lock(connection, LOCKS[name])
+        await hold_lock(connection, LOCKS[name], _SILENCE)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
             client_id=f"ttv-{name}",
@@ -84,22 +87,11 @@ async def follow(
             async with asyncio.timeout(_START_DEADLINE):
                 await consumer.start()
                 await _assign(consumer, connection, name, topic)
-            reader = _Reader(name, topic, codec(settings.registry))
+            reader = _Reader(name, topic, codec(settings.registry), connection)
             while True:
                 await _step(name, topic, consumer, connection, reader, apply)
         finally:
             await _stop(consumer)
-
-
-async def _lock(connection: AsyncConnection, lock: int) -> None:
-    """Take the feed's lock for as long as this connection lives; wait while another has it."""
-    query = text("SELECT pg_try_advisory_lock(:space, :lock)")
-    while True:
-        got = await connection.scalar(query, {"space": LOCK_CLASS, "lock": lock})
-        await connection.commit()
-        if got:
-            return
-        await asyncio.sleep(_LOCK_RETRY)
 
 
 async def _assign(
@@ -137,11 +129,15 @@ async def _step(
         FEED_EVENTS.labels(name).inc(len(batch))
     elif not polled:
         # The lock lives with the connection: notice soon when either is lost.
-        await connection.execute(text("SELECT 1"))
-        await connection.commit()
+        await _be_heard(connection)
     FEED_LAG.labels(name).set(await _lag(consumer))
     if halted is not None:
         raise halted
+
+
+async def _be_heard(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT 1"))
+    await connection.commit()
 
 
 async def _lag(consumer: AIOKafkaConsumer) -> int:
@@ -156,10 +152,11 @@ async def _lag(consumer: AIOKafkaConsumer) -> int:
 class _Reader:
     """Decodes a poll's records, up to the first that cannot be read."""
 
-    def __init__(self, name: str, topic: str, decoder: Codec) -> None:
+    def __init__(self, name: str, topic: str, decoder: Codec, connection: AsyncConnection) -> None:
         self._name = name
         self._topic = topic
         self._codec = decoder
+        self._connection = connection
 
     async def read(
         self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]]
@@ -183,7 +180,8 @@ class _Reader:
                 try:
                     return await asyncio.to_thread(self._codec.decode, JobEvent, value)
                 except RegistryUnavailable:
-                    await asyncio.sleep(_LOCK_RETRY)
+                    await _be_heard(self._connection)
+                    await asyncio.sleep(_REGISTRY_RETRY)
 
     def _alarm(self, partition: int, offset: int, error: CodecError) -> FeedHalted:
         FEED_UNREADABLE.labels(self._name).inc()

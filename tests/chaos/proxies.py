@@ -84,6 +84,9 @@ class Link:
                 writer.write(piece)
                 await writer.drain()
             writer.write_eof()
+            return
+        # A killed process leaves a reset, not an end: the other side must hear of it too.
+        writer.transport.abort()
 
     def _let_go(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -13,7 +15,13 @@ from tests.support.wait import until
 
 
 @pytest.fixture
-def link() -> Iterator[Link]:
+def ended() -> threading.Event:
+    """Set once the server has seen a connection end."""
+    return threading.Event()
+
+
+@pytest.fixture
+def link(ended: threading.Event) -> Iterator[Link]:
     """A proxy before a server that says back what it hears."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -26,9 +34,10 @@ def link() -> Iterator[Link]:
                 threading.Thread(target=echo, args=(one,), daemon=True).start()
 
         def echo(one: socket.socket) -> None:
-            with one:
+            with one, suppress(OSError):
                 while piece := one.recv(1024):
                     one.sendall(piece)
+            ended.set()
 
         threading.Thread(target=serve, daemon=True).start()
         links = Links()
@@ -47,6 +56,17 @@ def test_open_it_passes_everything(link: Link) -> None:
     with connect(link) as client:
         client.sendall(b"hello")
         assert client.recv(10) == b"hello"
+
+
+def test_a_killed_clients_reset_ends_the_servers_connection_too(
+    link: Link, ended: threading.Event
+) -> None:
+    client = connect(link)
+    client.sendall(b"hello")
+    assert client.recv(10) == b"hello"
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert ended.wait(10)
 
 
 def test_slow_every_piece_waits_in_both_directions(link: Link) -> None:
