@@ -20,6 +20,8 @@ from tests.support.api import Api
 from tests.support.feeds import completions, events_of, settings_of
 from tests.support.wait import until
 
+pytestmark = pytest.mark.strike
+
 #: Longer than Kafka lets a transaction be open.
 AWAY = 20.0
 COMMITTERS = 8

@@ -16,6 +16,8 @@ from tests.support.feeds import completions, events_of
 from tests.support.settings import settings_from
 from tests.support.wait import until
 
+pytestmark = pytest.mark.strike
+
 LONG: dict[str, Any] = {"width": 160, "height": 96, "num_frames": 31, "num_inference_steps": 160}
 
 

@@ -20,6 +20,8 @@ from tests.support.api import Api
 from tests.support.feeds import completions, events_of
 from tests.support.held import Held, held
 
+pytestmark = pytest.mark.strike
+
 #: Point: what is there when the process dies: claim, checkpoint, sealed video; and how many
 #: terminal events the completion feed holds, and how many of them are committed.
 LEFT = {

@@ -11,6 +11,8 @@ from tests.support.feeds import completions, events_of
 from tests.support.held import held
 from tests.support.wait import until
 
+pytestmark = pytest.mark.strike
+
 #: Point: terminal events that lie in the completion feed while the slot is frozen, uncommitted.
 FROZEN = {"gpu_after_upload": 0, "gpu_before_send_offsets": 1, "gpu_before_commit": 1}
 

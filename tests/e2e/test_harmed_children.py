@@ -17,6 +17,8 @@ from tests.support.api import Api
 from tests.support.feeds import completions, events_of
 from tests.support.wait import until
 
+pytestmark = pytest.mark.strike
+
 #: A render long enough to be harmed, whose decoding needs memory that it does not hold yet.
 JOB: dict[str, Any] = {"width": 320, "height": 192, "num_frames": 31, "num_inference_steps": 40}
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
+import pytest
 from confluent_kafka import Message
 
 from gpu_consumer.attempt import Attempt
@@ -57,6 +58,7 @@ class DoomedSlot:
         return message
 
 
+@pytest.mark.strike
 def test_a_job_that_kills_its_consumer_each_time_ends_as_a_dead_letter(pool: PoolBus) -> None:
     job, slot, life = a_job(), DoomedSlot(pool), 0
     pool.admit(job)

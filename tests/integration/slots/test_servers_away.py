@@ -10,7 +10,9 @@ from tests.integration.streams.bus import wait_for
 from tests.support.passage import closed, passage
 
 
-@pytest.mark.parametrize("server", ["registry", "s3_endpoint"])
+@pytest.mark.parametrize(
+    "server", ["registry", pytest.param("s3_endpoint", marks=pytest.mark.strike)]
+)
 def test_a_slot_opens_when_the_server_is_there(pool: PoolBus, tmp_path: Path, server: str) -> None:
     here, port, there = closed(getattr(pool.settings, server))
     settings = {"model": STAND_IN, "work_dir": str(tmp_path / "work"), server: here}

@@ -119,6 +119,7 @@ def test_a_collector_that_dies_after_deleting_does_it_again_without_harm(feed: B
     assert of.there() == of.kept
 
 
+@pytest.mark.strike
 def test_a_store_that_is_away_is_waited_for(feed: Bus) -> None:
     of = Leftovers(feed)
     tell(feed, of.end())
