@@ -62,9 +62,10 @@ def test_sixteen_threads_with_records_of_their_own_leave_one_owner(
     assert all(isinstance(o, Claim | DuplicateClaim) for o in outcomes)
 
 
-def test_sixteen_starts_of_one_record_get_numbers_of_their_own(guard: Guard, job: Job) -> None:
-    claims = [c for c in raced(16, lambda _: job.claim(guard)) if isinstance(c, Claim)]
-    assert sorted(c.start for c in claims) == list(range(1, 17))
+def test_ten_starts_of_one_record_get_numbers_of_their_own(guard: Guard, job: Job) -> None:
+    # An eleventh that lists late finds ten starts without a checkpoint, and is refused as poison.
+    claims = [c for c in raced(10, lambda _: job.claim(guard)) if isinstance(c, Claim)]
+    assert sorted(c.start for c in claims) == list(range(1, 11))
     assert sum(not c.resumed for c in claims) == 1
 
 
