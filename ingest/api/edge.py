@@ -19,10 +19,11 @@ from infra.settings import Settings
 from infra.telemetry import log
 from ingest.api.problems import Problem
 from ingest.db import engine
+from ingest.identity.policy import Action, permits
 from ingest.produce import EdgeProducer
 from ingest.store import keys
 from ingest.store.jobs import unconfirmed
-from ingest.store.keys import WRITERS, Identity
+from ingest.store.keys import Identity
 from schemas.codec import codec
 
 #: How old the count of unconfirmed jobs may be when a submit looks at it.
@@ -98,7 +99,7 @@ def _key_of(request: Request) -> str:
     return request.headers.get("x-api-key", "")
 
 
-async def reader(request: Request, edge: UsesEdge) -> Identity:
+async def caller(request: Request, edge: UsesEdge) -> Identity:
     """Who asks.
 
     Raises:
@@ -114,16 +115,24 @@ async def reader(request: Request, edge: UsesEdge) -> Identity:
     return identity
 
 
-async def writer(identity: Annotated[Identity, Depends(reader)]) -> Identity:
-    """Who asks, if they may change things.
+class Allowed:
+    """The dependency of a route: its caller, if the policy lets them do ``action``."""
 
-    Raises:
-        Problem: unauthenticated or forbidden.
-    """
-    if identity.role not in WRITERS:
-        raise Problem("forbidden")
-    return identity
+    def __init__(self, action: Action) -> None:
+        self.action: Action = action
+
+    async def __call__(self, identity: Annotated[Identity, Depends(caller)]) -> Identity:
+        """The caller.
+
+        Raises:
+            Problem: unauthenticated or forbidden.
+        """
+        if not permits(identity.role, self.action):
+            raise Problem("forbidden")
+        return identity
 
 
-Reader = Annotated[Identity, Depends(reader)]
-Writer = Annotated[Identity, Depends(writer)]
+ReadsJobs = Annotated[Identity, Depends(Allowed("jobs:read"))]
+WritesJobs = Annotated[Identity, Depends(Allowed("jobs:write"))]
+ReadsWebhooks = Annotated[Identity, Depends(Allowed("webhooks:read"))]
+WritesWebhooks = Annotated[Identity, Depends(Allowed("webhooks:write"))]

@@ -15,7 +15,7 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest import cursor
 from ingest.api.body import read_object
-from ingest.api.edge import Edge, Reader, UsesEdge, Writer, database_errors
+from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -51,7 +51,7 @@ def job_uuid(text: str) -> uuid.UUID:
 async def submit_job(
     request: Request,
     edge: UsesEdge,
-    identity: Writer,
+    identity: WritesJobs,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JSONResponse:
     """Accept a job: once committed it is rendered, whatever becomes of this answer."""
@@ -101,7 +101,7 @@ async def _produce(edge: Edge, row: store.Row) -> None:
 @router.get("")
 async def list_jobs(
     edge: UsesEdge,
-    identity: Reader,
+    identity: ReadsJobs,
     status: Annotated[Status | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(alias="cursor", max_length=64)] = None,
@@ -122,7 +122,7 @@ async def list_jobs(
 
 
 @router.get("/{job_id}")
-async def get_job(job_id: str, edge: UsesEdge, identity: Reader) -> dict[str, Any]:
+async def get_job(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict[str, Any]:
     """One job."""
     return job_json(await job_row(edge, identity.tenant_id, job_id))
 
@@ -141,7 +141,7 @@ async def job_row(edge: Edge, tenant_id: str, job_id: str) -> store.Row:
 
 
 @router.get("/{job_id}/timeline")
-async def get_timeline(job_id: str, edge: UsesEdge, identity: Reader) -> dict[str, Any]:
+async def get_timeline(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict[str, Any]:
     """What happened to the job, in the order of the log."""
     row = await job_row(edge, identity.tenant_id, job_id)
     async with edge.connection() as connection:
@@ -150,7 +150,7 @@ async def get_timeline(job_id: str, edge: UsesEdge, identity: Reader) -> dict[st
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-async def cancel_job(job_id: str, edge: UsesEdge, identity: Writer) -> dict[str, Any]:
+async def cancel_job(job_id: str, edge: UsesEdge, identity: WritesJobs) -> dict[str, Any]:
     """Have the job cancelled: durable once answered, and harmless to repeat."""
     found = job_uuid(job_id)
     async with edge.connection() as connection:

@@ -11,7 +11,7 @@ import aiohttp
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from ingest.api.edge import Edge, Reader, UsesEdge
+from ingest.api.edge import Edge, ReadsJobs, UsesEdge
 from ingest.api.jobs import job_row
 from ingest.api.problems import Problem
 
@@ -23,7 +23,7 @@ _VIDEO: Final = ".mp4"
 
 
 @router.get("/{job_id}/manifest", response_model=None)
-async def get_manifest(job_id: str, edge: UsesEdge, identity: Reader) -> Response:
+async def get_manifest(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """The manifest beside the finished video, as it was sealed; its ETag is its SHA-256."""
     row = await job_row(edge, identity.tenant_id, job_id)
     artifact = row["artifact"]

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -29,6 +30,40 @@ _OF_STATUS: Final = {
 }
 _MAX_ERRORS: Final = 20
 _RETRY_AFTER: Final = {"overloaded": "2", "dependency_unavailable": "2", "rate_limited": "1"}
+
+
+class RuleBroken(BaseModel):
+    """One rule that a request breaks."""
+
+    field: str = Field(description="Where.")
+    code: str = Field(description="Stable, for programs.")
+    message: str = Field(description="What to do about it.")
+
+
+class ProblemBody(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(description="urn:ttv:problem: and the code.")
+    title: str = Field(description="What the code means.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong here, or what to do.")
+    code: str = Field(description="Stable, for programs.")
+    trace_id: str | None = Field(description="Finds the request in traces and logs.")
+    errors: list[RuleBroken] | None = Field(None, description="The rules that it breaks.")
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What a route's ``responses`` say of the problems that it may answer with."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        reason = REASONS[code]
+        before = found.get(reason.status, {}).get("description")
+        line = f"`{code}`: {reason.title}."
+        found[reason.status] = {
+            "description": f"{before} {line}" if before else line,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        }
+    return found
 
 
 class Problem(Exception):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.responses import Response
 
-from ingest.api.edge import Edge, Reader, UsesEdge
+from ingest.api.edge import Edge, ReadsJobs, UsesEdge
 from ingest.api.jobs import job_row
 from ingest.api.problems import Problem
 
@@ -26,7 +26,7 @@ async def get_video(
     request: Request,
     job_id: str,
     edge: UsesEdge,
-    identity: Reader,
+    identity: ReadsJobs,
     delivery: Annotated[Literal["redirect", "stream"], Query()] = "redirect",
 ) -> Response:
     """The finished video: 307 to a link, or with ``delivery=stream`` the MP4 itself."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from ingest.api.body import read_object
-from ingest.api.edge import Reader, UsesEdge, Writer
+from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.problems import Problem
 from ingest.store import webhooks as store
@@ -74,7 +74,7 @@ def delivery_json(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 @router.post("", status_code=201, openapi_extra=_BODY)
-async def add_webhook(request: Request, edge: UsesEdge, identity: Writer) -> JSONResponse:
+async def add_webhook(request: Request, edge: UsesEdge, identity: WritesWebhooks) -> JSONResponse:
     """Register an endpoint. The answer alone holds its secret: keep it."""
     try:
         body = EndpointBody.model_validate(await read_object(request))
@@ -95,7 +95,7 @@ async def add_webhook(request: Request, edge: UsesEdge, identity: Writer) -> JSO
 
 
 @router.get("")
-async def list_webhooks(edge: UsesEdge, identity: Reader) -> dict[str, Any]:
+async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> dict[str, Any]:
     """The tenant's endpoints, oldest first."""
     async with edge.connection() as connection:
         rows = await store.endpoints(connection, identity.tenant_id)
@@ -103,7 +103,7 @@ async def list_webhooks(edge: UsesEdge, identity: Reader) -> dict[str, Any]:
 
 
 @router.delete("/{endpoint_id}", status_code=204, response_model=None)
-async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: Writer) -> Response:
+async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> Response:
     """Remove an endpoint; what is still due there is not sent."""
     found: uuid.UUID = job_uuid(endpoint_id)
     async with edge.connection() as connection:
@@ -116,7 +116,7 @@ async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: Writer) -> 
 async def list_deliveries(
     endpoint_id: str,
     edge: UsesEdge,
-    identity: Reader,
+    identity: ReadsWebhooks,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> dict[str, Any]:
     """The endpoint's newest deliveries."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingest.identity.policy import Role
 from ingest.store.jobs import hash_of_key
 from ingest.tables import api_keys
 
-Role = Literal["viewer", "creator", "admin"]
-#: Who may change things.
-WRITERS: Final = frozenset({"creator", "admin"})
 _MAX_KEY: Final = 512
 
 

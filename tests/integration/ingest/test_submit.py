@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 
 from infra.kafka import PARTITIONER, common
 from ingest.db import engine
+from ingest.identity.policy import Role
 from ingest.store import keys
 from schemas.job import job_id_of_key, spec_digest
 from schemas.records import JobRequested
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.stack
 
 
 def add_key(
-    edge: EdgeStack, tenant: str, role: keys.Role = "creator", *, revoke: bool = False
+    edge: EdgeStack, tenant: str, role: Role = "creator", *, revoke: bool = False
 ) -> str:
     key = f"ttv_{uuid.uuid4().hex}"
 
