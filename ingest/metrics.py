@@ -71,3 +71,9 @@ DELIVERY_SECONDS: Final = Histogram(
     "ttv_webhook_attempt_seconds", "How long a delivery attempt took."
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("ttv_webhook_in_flight", "Delivery attempts under way.")
+ERASURES: Final = Counter(
+    "ttv_erasures_total",
+    "Passes over the objects of deleted jobs and expired videos: done or failed.",
+    ("cause", "outcome"),
+)
+ERASED_OBJECTS: Final = Counter("ttv_erased_objects_total", "Objects deleted.", ("cause",))

@@ -102,8 +102,8 @@ def trace_id() -> str | None:
     return format(context.trace_id, "032x") if context.is_valid else None
 
 
-def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The response that a problem is."""
+def content_of(problem: Problem) -> dict[str, Any]:
+    """The members of a problem's body; see :class:`ProblemBody`."""
     reason = REASONS[problem.code]
     body: dict[str, Any] = {
         "type": _TYPE + problem.code,
@@ -119,12 +119,18 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
             {"field": v.field, "code": v.code, "message": v.message}
             for v in problem.errors[:_MAX_ERRORS]
         ]
+    return body
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response that a problem is."""
     sent = dict(headers or {})
     if problem.code in _RETRY_AFTER:
         sent["Retry-After"] = _RETRY_AFTER[problem.code]
     if problem.code in _CHALLENGES:
         sent["WWW-Authenticate"] = _CHALLENGES[problem.code]
-    return JSONResponse(body, reason.status, sent, media_type=MEDIA_TYPE)
+    body = content_of(problem)
+    return JSONResponse(body, body["status"], sent, media_type=MEDIA_TYPE)
 
 
 async def _problem(_: Request, error: Problem) -> Response:
