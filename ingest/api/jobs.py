@@ -15,7 +15,14 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest import cursor
 from ingest.api.body import read_object
-from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import (
+    Edge,
+    ReadsJobs,
+    SubmitsJobs,
+    UsesEdge,
+    WritesJobs,
+    database_errors,
+)
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -51,7 +58,7 @@ def job_uuid(text: str) -> uuid.UUID:
 async def submit_job(
     request: Request,
     edge: UsesEdge,
-    identity: WritesJobs,
+    identity: SubmitsJobs,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JSONResponse:
     """Accept a job: once committed it is rendered, whatever becomes of this answer."""
