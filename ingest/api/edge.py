@@ -24,6 +24,7 @@ from ingest.db import engine
 from ingest.identity.policy import Action, permits
 from ingest.limiter.limiter import limiter_of
 from ingest.limiter.rules import Caller
+from ingest.moderation import Moderation
 from ingest.produce import EdgeProducer
 from ingest.store import keys
 from ingest.store.jobs import unconfirmed
@@ -43,6 +44,7 @@ class Edge:
         self.producer = EdgeProducer(settings, codec(settings.registry))
         self.store: Minio = object_store(settings)
         self.limiter = limiter_of(settings)
+        self.moderation = Moderation(settings)
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )

@@ -23,6 +23,7 @@ from ingest.api.edge import (
     WritesJobs,
     database_errors,
 )
+from ingest.api.moderated import allow
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -70,6 +71,7 @@ async def submit_job(
         asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
     except InvalidSubmission as error:
         raise Problem("invalid_request", errors=error.errors) from None
+    await allow(edge, asked.request, str(identity.key_id))
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

@@ -13,7 +13,7 @@ from ingest.metrics import BREAKER_STATE, DEPENDENCY_FAILURES, DEPENDENCY_REJECT
 from ingest.overload.breaker import Breaker, Permit
 from ingest.overload.bulkhead import Bulkhead, BulkheadFull
 
-Name = Literal["postgres", "kafka", "objects", "limiter", "registry", "jwks"]
+Name = Literal["postgres", "kafka", "objects", "limiter", "registry", "jwks", "moderation"]
 
 _STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
