@@ -77,3 +77,34 @@ ERASURES: Final = Counter(
     ("cause", "outcome"),
 )
 ERASED_OBJECTS: Final = Counter("ttv_erased_objects_total", "Objects deleted.", ("cause",))
+BREAKER_STATE: Final = Gauge(
+    "ttv_breaker_state",
+    "Circuit breaker of a dependency: 0 closed, 1 half-open, 2 open.",
+    ("dependency",),
+)
+DEPENDENCY_FAILURES: Final = Counter(
+    "ttv_dependency_failures_total", "Uses of a dependency that failed.", ("dependency",)
+)
+DEPENDENCY_REJECTED: Final = Counter(
+    "ttv_dependency_rejected_total",
+    "Uses that were not tried: the breaker was open, or the bulkhead full.",
+    ("dependency", "why"),
+)
+LIMITED: Final = Counter(
+    "ttv_rate_limited_total",
+    "Requests over a limit, by what is counted (peer, key, tenant, group, region) and class.",
+    ("policy", "class"),
+)
+LIMITER_FALLBACKS: Final = Counter(
+    "ttv_limiter_fallback_total", "Limits judged in memory, for the shared store was away."
+)
+REFUSED_CONNECTIONS: Final = Counter(
+    "ttv_http_refused_total",
+    "What ended before a route was found: full, malformed, slow_headers, slow_body, slow_reader.",
+    ("why",),
+)
+PROMPTS: Final = Counter(
+    "ttv_prompt_checks_total",
+    "Prompts by what the checks found: passed, blocked, outlier, unchecked.",
+    ("outcome",),
+)

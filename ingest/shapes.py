@@ -30,8 +30,8 @@ from schemas.job import (
     valid_url,
 )
 
-_CONTROL: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-#: Text without control characters, but tabs and line ends.
+_CONTROL: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+#: Text without control and bidi characters, but tabs and line ends.
 PRINTABLE: Final = f"^[^{_CONTROL}]*$"
 _SOME: Final = rf"^[^{_CONTROL}]*[^{_CONTROL}\s][^{_CONTROL}]*$"
 

@@ -18,11 +18,13 @@ from starlette.responses import Response
 
 from infra.crash import crash_point
 from infra.telemetry import traceparent
+from ingest.api import limits
 from ingest.api.bodies import BatchAnswer, Json
 from ingest.api.body import json_body, read_object
-from ingest.api.edge import Edge, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as, database_errors
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.jobs import REFUSALS, hand_over
+from ingest.api.moderated import allow
 from ingest.api.problems import Problem, content_of, documented
 from ingest.metrics import SUBMITTED
 from ingest.store import jobs as store
@@ -102,7 +104,7 @@ class _Batch:
     openapi_extra=json_body(BatchBody),
 )
 async def submit_batch(
-    request: Request, edge: UsesEdge, identity: WritesJobs, idempotency_key: IdempotencyKey = None
+    request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Accept up to 100 jobs, of at most 1 MiB in all. Look into the answer for each one's fate.
 
@@ -113,11 +115,15 @@ async def submit_batch(
         body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY))
     except ValidationError as error:
         raise Problem("invalid_request", errors=shape_errors(error)) from None
+    # The request has been counted as one submit: here are the others.
+    await limits.count(
+        request, edge.limiter, counted_as(identity), "submit", cost=len(body.jobs) - 1
+    )
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")
     batch = _Batch(identity.tenant_id, body.jobs, key, datetime.now(UTC))
-    results, new = await _commit(edge, batch)
+    results, new = await _commit(edge, batch, await _barred(edge, batch, identity.actor))
     if new:
         crash_point("after_submit_commit")
     for _ in new:
@@ -127,8 +133,24 @@ async def submit_batch(
     return Json(_shown(results), 207)
 
 
+async def _barred(edge: Edge, batch: _Batch, actor: str) -> dict[int, Problem]:
+    """Why moderation refuses jobs, by their place in the batch."""
+    found: dict[int, Problem] = {}
+
+    async def look(index: int, body: dict[str, Any]) -> None:
+        one = _checked(body, batch.tenant_id, batch.now, edge.settings.pool)
+        if isinstance(one, Submission):
+            try:
+                await allow(edge, one.request, actor)
+            except Problem as problem:
+                found[index] = problem
+
+    await asyncio.gather(*(look(index, body) for index, body in enumerate(batch.bodies)))
+    return found
+
+
 async def _commit(
-    edge: Edge, batch: _Batch
+    edge: Edge, batch: _Batch, barred: dict[int, Problem]
 ) -> tuple[list[dict[str, Any] | Problem], list[store.Row]]:
     """Each job, or why it is refused; and the rows that are new."""
     try:
@@ -136,8 +158,9 @@ async def _commit(
             async with edge.database.begin() as connection:
                 first = await _first_time(connection, batch)
                 asked = [
-                    _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
-                    for body in batch.bodies
+                    barred.get(index)
+                    or _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
+                    for index, body in enumerate(batch.bodies)
                 ]
                 rows = [
                     _row(edge, batch, index, one)

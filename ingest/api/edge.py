@@ -15,14 +15,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.provision import object_store
+from infra.rates import RequestClass
 from infra.settings import Settings
 from infra.telemetry import log
+from ingest.api import limits
 from ingest.api.authentication import Authentication
 from ingest.api.problems import Problem
 from ingest.db import engine
 from ingest.identity.caller import Identity
 from ingest.identity.policy import BARRED_WHEN_SUSPENDED, Action, permits
 from ingest.identity.seldom import Seldom
+from ingest.limiter.limiter import limiter_of
+from ingest.limiter.rules import Caller
+from ingest.moderation import Moderation
 from ingest.produce import EdgeProducer
 from ingest.store.jobs import unconfirmed
 from schemas.codec import codec
@@ -41,6 +46,8 @@ class Edge:
         self.database: AsyncEngine = engine(settings)
         self.producer = EdgeProducer(settings, codec(settings.registry))
         self.store: Minio = object_store(settings)
+        self.limiter = limiter_of(settings)
+        self.moderation = Moderation(settings)
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
@@ -76,6 +83,7 @@ class Edge:
         await self.authentication.close()
         await self.http.close()
         await self.producer.close()
+        await self.limiter.close()
         await self.database.dispose()
 
 
@@ -109,31 +117,48 @@ async def caller(request: Request, edge: UsesEdge) -> Identity:
     """Who asks.
 
     Raises:
-        Problem: unauthenticated, invalid_token or dependency_unavailable.
+        Problem: unauthenticated, invalid_token or dependency_unavailable; rate_limited after too
+            many failures.
     """
-    return await edge.authentication.identify(_credential_of(request))
+    await limits.before_sign_in(request, edge.limiter)
+    try:
+        return await edge.authentication.identify(_credential_of(request))
+    except Problem as problem:
+        if problem.code != "dependency_unavailable":
+            await limits.failed_sign_in(request, edge.limiter)
+        raise
+
+
+def counted_as(identity: Identity) -> Caller:
+    """How the limiter knows a caller."""
+    return Caller(str(identity.key_id), identity.tenant_id, (identity.role,))
 
 
 class Allowed:
-    """The dependency of a route: its caller, if the policy lets them do ``action``.
+    """The dependency of a route: its caller, if the policy lets them do ``action`` now.
 
     Args:
         action: What the route does.
+        kind: Which limit it counts against; None: reads are reads, all else writes.
         suspended: Whether a suspended tenant may do it all the same.
     """
 
-    def __init__(self, action: Action, *, suspended: bool = False) -> None:
+    def __init__(
+        self, action: Action, kind: RequestClass | None = None, *, suspended: bool = False
+    ) -> None:
         self.action: Action = action
+        self.kind: RequestClass = kind or limits.class_of(action)
         self._barred = action in BARRED_WHEN_SUSPENDED and not suspended
 
     async def __call__(
-        self, edge: UsesEdge, identity: Annotated[Identity, Depends(caller)]
+        self, request: Request, edge: UsesEdge, identity: Annotated[Identity, Depends(caller)]
     ) -> Identity:
         """The caller.
 
         Raises:
-            Problem: unauthenticated, invalid_token, forbidden or tenant_suspended.
+            Problem: unauthenticated, invalid_token, rate_limited, forbidden or tenant_suspended.
         """
+        await limits.count(request, edge.limiter, counted_as(identity), self.kind)
         if not permits(identity.role, self.action, identity.scopes):
             await edge.authentication.denied(identity, self.action)
             raise Problem("forbidden")
@@ -143,6 +168,7 @@ class Allowed:
 
 
 ReadsJobs = Annotated[Identity, Depends(Allowed("jobs:read"))]
+SubmitsJobs = Annotated[Identity, Depends(Allowed("jobs:write", "submit"))]
 WritesJobs = Annotated[Identity, Depends(Allowed("jobs:write"))]
 #: To cancel or delete: a suspended tenant may end what it has.
 EndsJobs = Annotated[Identity, Depends(Allowed("jobs:write", suspended=True))]

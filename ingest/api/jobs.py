@@ -15,9 +15,10 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest.api.bodies import NOT_MODIFIED, JobBody, Json, Timeline
 from ingest.api.body import BODY_REFUSALS, json_body, read_object
-from ingest.api.edge import Edge, EndsJobs, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge, database_errors
 from ingest.api.etag import tagged
 from ingest.api.idempotency import IdempotencyKey, plain_key
+from ingest.api.moderated import allow
 from ingest.api.problems import Problem, documented
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -61,7 +62,7 @@ def job_uuid(text: str) -> uuid.UUID:
     openapi_extra=json_body(SubmitBody),
 )
 async def submit_job(
-    request: Request, edge: UsesEdge, identity: WritesJobs, idempotency_key: IdempotencyKey = None
+    request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Accept a job: once committed it is rendered, whatever becomes of this answer."""
     key = plain_key(idempotency_key)
@@ -70,6 +71,7 @@ async def submit_job(
         asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
     except InvalidSubmission as error:
         raise Problem("invalid_request", errors=error.errors) from None
+    await allow(edge, asked.request, identity.actor)
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

@@ -20,6 +20,7 @@ Kind = Literal[
     "letter.redriven",
     "link.reissued",
     "clock.skew",
+    "prompt.blocked",
     "prompt.outlier",
     "access.denied",
 ]
