@@ -55,3 +55,8 @@ DELIVERY_SECONDS: Final = Histogram(
     "ttv_webhook_attempt_seconds", "How long a delivery attempt took."
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("ttv_webhook_in_flight", "Delivery attempts under way.")
+PREVIEWS: Final = Counter(
+    "ttv_previews_total",
+    "Thumbnails and sheets asked for and not stored yet, by outcome: made, failed, busy.",
+    ("outcome",),
+)

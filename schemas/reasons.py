@@ -44,6 +44,12 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "video_not_ready": ReasonSpec(
         409, "The job has no video", "Wait until its status is completed."
     ),
+    "preview_failed": ReasonSpec(
+        500, "No picture could be made of the video", "Download the video itself."
+    ),
+    "unsupported": ReasonSpec(
+        400, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
+    ),
     "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
     "range_not_satisfiable": ReasonSpec(
         416, "The range lies outside the video", "Ask for bytes below the size."

@@ -20,6 +20,7 @@ from infra.telemetry import log
 from ingest.api.problems import Problem
 from ingest.db import engine
 from ingest.identity.policy import Action, permits
+from ingest.preview_pool import PreviewPool
 from ingest.produce import EdgeProducer
 from ingest.store import keys
 from ingest.store.jobs import unconfirmed
@@ -41,6 +42,7 @@ class Edge:
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
+        self.previews = PreviewPool()
         self._counted_at = 0.0
         self._unconfirmed = 0
         self._counting = asyncio.Lock()

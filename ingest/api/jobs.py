@@ -70,7 +70,7 @@ async def submit_job(
     if done.created:
         crash_point("after_submit_commit")
         edge.submitted()
-        await _produce(edge, done.row)
+        await hand_over(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
     shown = job_json(done.row)
     return JSONResponse(shown, 202, {"Location": shown["links"]["self"]})
@@ -92,7 +92,8 @@ async def _commit(
         raise Problem("job_conflict") from None
 
 
-async def _produce(edge: Edge, row: store.Row) -> None:
+async def hand_over(edge: Edge, row: store.Row) -> None:
+    """Produce a committed job's request; what Kafka does not take now, the relay sends."""
     asked = JobRequested.model_validate(row["request"])
     with span("jobs.requested publish", SpanKind.PRODUCER, job_id=str(row["job_id"])), _RELAYED:
         await edge.producer.request(asked, row["priority"], traceparent(), PRODUCE_DEADLINE)

@@ -37,7 +37,7 @@ async def get_video(
     link = presigned(edge, artifact, f"{row['job_id']}.mp4")
     if delivery == "redirect":
         return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
-    return await _stream(edge, link, artifact, request)
+    return await stream(edge, link, artifact, request)
 
 
 def presigned(edge: Edge, artifact: dict[str, Any], name: str) -> str:
@@ -53,7 +53,12 @@ def presigned(edge: Edge, artifact: dict[str, Any], name: str) -> str:
     )
 
 
-async def _stream(edge: Edge, link: str, artifact: dict[str, Any], request: Request) -> Response:
+async def stream(edge: Edge, link: str, artifact: dict[str, Any], request: Request) -> Response:
+    """The video through the API, or the part of it that ``request`` asks for.
+
+    Raises:
+        Problem: range_not_satisfiable or dependency_unavailable.
+    """
     tag = f'"{artifact["sha256"]}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})

@@ -1,0 +1,269 @@
+"""``/v1/videos``: the same jobs, as the ``openai`` client speaks of them.
+
+Nothing here decides anything about a job: bodies are put into the terms of ``/v1/jobs``, rows into
+OpenAI's shapes. Errors below this path get their shape in ``problems.answer``.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response
+
+from infra.crash import crash_point
+from infra.telemetry import traceparent
+from ingest.api.body import read_object
+from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.form import ignore_body, read_form
+from ingest.api.jobs import cancel_job, hand_over, job_row, job_uuid
+from ingest.api.previews import picture
+from ingest.api.problems import Problem
+from ingest.api.video import presigned, stream
+from ingest.cursor import Position
+from ingest.metrics import SUBMITTED
+from ingest.openai import creating, shapes
+from ingest.openai.errors import ROOT, ErrorBody, described
+from ingest.openai.mapping import poll_after_ms
+from ingest.store import creates, videos
+from ingest.store import jobs as store
+from ingest.store.keys import Identity
+from ingest.submission import InvalidSubmission, Submission, submission
+from schemas.job import Violation
+
+router: Final = APIRouter(prefix=ROOT, tags=["openai"])
+_COUNT: Final = re.compile(r"[0-9]{1,4}")
+_POLL: Final = "openai-poll-after-ms"
+_COMMON: Final = ("unauthenticated", "forbidden", "rate_limited", "dependency_unavailable")
+_BODIES: Final = ("malformed_body", "request_timeout", "body_too_large", "unsupported_media_type")
+_SCHEMA: Final = creating.VideoBody.model_json_schema()
+_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _SCHEMA},
+            "multipart/form-data": {"schema": _SCHEMA},
+        },
+    }
+}
+
+
+def _clock() -> float:
+    return time.monotonic()
+
+
+Began = Annotated[float, Depends(_clock)]
+RetryCount = Annotated[
+    str | None,
+    Header(alias="x-stainless-retry-count", description="Set by OpenAI's clients on a retry."),
+]
+
+
+@router.post(
+    "",
+    response_model=shapes.Video,
+    openapi_extra=_BODY,
+    responses=described(
+        *_COMMON,
+        *_BODIES,
+        "invalid_request",
+        "job_conflict",
+        "idempotency_conflict",
+        "overloaded",
+    ),
+)
+async def create_video(
+    began: Began,
+    request: Request,
+    response: Response,
+    edge: UsesEdge,
+    identity: WritesJobs,
+    idempotency_key: Annotated[str | None, Header()] = None,
+    retry_count: RetryCount = None,
+) -> shapes.Video:
+    """Create a video. A client's retry within ten minutes is answered with the first one's."""
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= store.MAX_KEY:
+        wrong = Violation("Idempotency-Key", "invalid", f"Use 1 to {store.MAX_KEY} characters.")
+        raise Problem("invalid_request", errors=[wrong])
+    asked = await _asked(request, edge, identity)
+    if await edge.overloaded():
+        SUBMITTED.labels("overloaded").inc()
+        raise Problem("overloaded")
+    create = creates.Create(str(identity.key_id), asked.fingerprint(), _retries(retry_count), began)
+    done = await _commit(edge, asked, idempotency_key, create)
+    if done.created:
+        crash_point("after_submit_commit")
+        edge.submitted()
+        await hand_over(edge, done.row)
+    SUBMITTED.labels("created" if done.created else "repeated").inc()
+    response.headers[_POLL] = _poll(done.row)
+    return shapes.video(done.row)
+
+
+async def _asked(request: Request, edge: Edge, identity: Identity) -> Submission:
+    body: dict[str, Any] = {}
+    try:
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media == "multipart/form-data":
+            form = await read_form(request)
+            body = creating.form_body(form.fields, form.file)
+        else:
+            body = await read_object(request)
+        now = datetime.now(UTC)
+        return submission(creating.job_body(body), identity.tenant_id, now, (edge.settings.pool,))
+    except InvalidSubmission as error:
+        raise Problem("invalid_request", errors=creating.renamed(body, error.errors)) from None
+
+
+async def _commit(
+    edge: Edge, asked: Submission, key: str | None, create: creates.Create
+) -> store.Submitted:
+    now, job_id = datetime.now(UTC), store.job_id_for(asked, key)
+    row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
+    try:
+        with database_errors():
+            if key is not None:
+                return await store.submit(edge.database, row, key, create.fingerprint)
+            return await creates.submit(edge.database, row, create)
+    except (store.KeyConflict, store.JobConflict) as error:
+        SUBMITTED.labels("conflict").inc()
+        of_key = isinstance(error, store.KeyConflict)
+        raise Problem("idempotency_conflict" if of_key else "job_conflict") from None
+
+
+def _retries(text: str | None) -> int:
+    """How often the client says that it tried before; nonsense is a first try."""
+    return int(text) if text is not None and _COUNT.fullmatch(text) else 0
+
+
+def _poll(row: store.Row) -> str:
+    age = datetime.now(UTC) - row["created_at"]
+    return str(poll_after_ms(age.total_seconds()))
+
+
+@router.get("", response_model=shapes.VideoList, responses=described(*_COMMON, "invalid_request"))
+async def list_videos(
+    edge: UsesEdge,
+    identity: ReadsJobs,
+    after: Annotated[str | None, Query(max_length=64, description="The last one's id.")] = None,
+    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    order: Annotated[videos.Order, Query(description="By age; desc: newest first.")] = "desc",
+) -> shapes.VideoList:
+    """The tenant's videos, whichever API they were asked for through."""
+    async with edge.connection() as connection:
+        start: Position | None = None
+        if after is not None:
+            start = await videos.position(connection, identity.tenant_id, _listed(after))
+            if start is None:
+                raise _unknown_after()
+        rows = await videos.page(connection, identity.tenant_id, start, limit + 1, order)
+    return shapes.page(rows, limit)
+
+
+def _listed(after: str) -> uuid.UUID:
+    try:
+        return job_uuid(after)
+    except Problem:
+        raise _unknown_after() from None
+
+
+def _unknown_after() -> Problem:
+    wrong = Violation("after", "invalid_cursor", "Use the id of a video from a page before.")
+    return Problem("invalid_request", errors=[wrong])
+
+
+_NO_MORE: Final[dict[str, Any]] = {
+    "status_code": 400,
+    "response_model": ErrorBody,
+    "responses": described(*_COMMON),
+    "response_description": "`unsupported`: it cannot be done.",
+}
+
+
+@router.post("/edits", name="edit_video", **_NO_MORE)
+@router.post("/extensions", name="extend_video", **_NO_MORE)
+@router.post("/characters", name="create_character", **_NO_MORE)
+@router.post("/{video_id}/remix", name="remix_video", **_NO_MORE)
+async def refuse_upload(request: Request, identity: WritesJobs) -> ErrorBody:
+    """What a text-to-video model cannot do."""
+    del identity
+    await ignore_body(request)
+    raise Problem("unsupported")
+
+
+@router.get("/characters/{character_id}", name="get_character", **_NO_MORE)
+async def refuse_character(identity: ReadsJobs) -> ErrorBody:
+    """There are no characters."""
+    del identity
+    raise Problem("unsupported")
+
+
+@router.get("/{video_id}", response_model=shapes.Video, responses=described(*_COMMON, "not_found"))
+async def get_video(
+    video_id: str, response: Response, edge: UsesEdge, identity: ReadsJobs
+) -> shapes.Video:
+    """One video. `openai-poll-after-ms` says when to ask again."""
+    row = await job_row(edge, identity.tenant_id, video_id)
+    response.headers[_POLL] = _poll(row)
+    return shapes.video(row)
+
+
+@router.delete(
+    "/{video_id}",
+    response_model=shapes.VideoDeleted,
+    responses=described(*_COMMON, "not_found"),
+)
+async def delete_video(video_id: str, edge: UsesEdge, identity: WritesJobs) -> shapes.VideoDeleted:
+    """Delete a video. One that is being made is stopped on its GPU first."""
+    await _erase(video_id, edge, identity)
+    return shapes.VideoDeleted(id=video_id.lower(), deleted=True, object="video.deleted")
+
+
+async def _erase(video_id: str, edge: Edge, identity: Identity) -> None:
+    try:
+        await cancel_job(video_id, edge, identity)
+    except Problem as problem:
+        if problem.code != "job_ended":
+            raise
+
+
+@router.get(
+    "/{video_id}/content",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The MP4, or the picture that was asked for.",
+            "content": {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}},
+        },
+        206: {"description": "The part of the MP4 that `Range` names."},
+        304: {"description": "It is still what `If-None-Match` names."},
+        **described(
+            *_COMMON,
+            "not_found",
+            "video_not_ready",
+            "range_not_satisfiable",
+            "preview_failed",
+            "overloaded",
+        ),
+    },
+)
+async def get_content(
+    request: Request,
+    video_id: str,
+    edge: UsesEdge,
+    identity: ReadsJobs,
+    variant: Annotated[Literal["video", "thumbnail", "spritesheet"], Query()] = "video",
+) -> Response:
+    """The video or a picture of it. It never redirects: a client's key stays with this service."""
+    row = await job_row(edge, identity.tenant_id, video_id)
+    if variant != "video":
+        return await picture(edge, row, variant, request)
+    artifact = row["artifact"]
+    if artifact is None:
+        raise Problem("video_not_ready", f"The video is {shapes.video(row).status}.")
+    link = presigned(edge, artifact, f"{row['job_id']}.mp4")
+    return await stream(edge, link, artifact, request)
