@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infra import rates
+from infra.rates import Rates
 
 #: The value of ``model`` that renders a pattern without a model.
 STAND_IN: Final = "stand-in"
+
+#: Rates as a setting, written as text.
+_Rates = Annotated[Rates, NoDecode, BeforeValidator(rates.parse), PlainSerializer(str)]
 
 
 class Settings(BaseSettings):
@@ -81,6 +87,64 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False,
         description="Allow webhook targets on loopback, private and link-local addresses.",
+    )
+
+    # Protection of the API
+    limiter: SecretStr = Field(
+        default=SecretStr(""),
+        description="redis:// or rediss:// URL of the store that replicas share their rate limits "
+        "in; empty: each replica counts for itself.",
+    )
+    limit_key: _Rates = Field(
+        default=Rates(submit=3000, write=3000, read=30_000),
+        description="Requests a minute of one API key, by class: submit=N write=N read=N.",
+    )
+    limit_tenant: _Rates = Field(
+        default=Rates(submit=3000, write=3000, read=30_000),
+        description="Requests a minute of one tenant, by class.",
+    )
+    limit_group: _Rates = Field(
+        default=rates.UNLIMITED,
+        description="Requests a minute of one user group (role or group claim) within a tenant.",
+    )
+    limit_region: _Rates = Field(
+        default=rates.UNLIMITED, description="Requests a minute of one region within a tenant."
+    )
+    limit_region_header: str = Field(
+        default="",
+        pattern="^[A-Za-z0-9-]{0,64}$",
+        description="Header, set by a trusted proxy, that names the region; empty: no regions.",
+    )
+    limit_regions: str = Field(
+        default="",
+        max_length=4096,
+        description="Regions that are told apart, comma-separated; all others count as one.",
+    )
+    limit_failures: int = Field(
+        default=600,
+        ge=0,
+        description="Failed sign-ins a minute of one address, before it gets 429; 0: any number.",
+    )
+
+    blocked_terms: Path | None = Field(
+        default=None, description="File of blocked terms, one a line; unset: the built-in list."
+    )
+    moderation: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$",
+        description="module:name of a coroutine function that moderates the API's prompts, after "
+        "the block list; empty: none.",
+    )
+    moderation_deadline: float = Field(
+        default=2.0, gt=0, le=30, description="Seconds that moderation may take."
+    )
+    moderation_fail_open: bool = Field(
+        default=False, description="Let a prompt pass when moderation fails; else answer 503."
+    )
+    audit_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key of the digests that stand for prompts in the audit; empty: drawn anew at "
+        "each start, so that digests of two starts do not compare.",
     )
 
     # Admission and scheduling

@@ -31,6 +31,11 @@ PRODUCER_REBUILDS: Final = Counter(
 RELAYED: Final = Counter(
     "ttv_relay_sent_total", "Unconfirmed jobs and cancels that the relay sent again.", ("record",)
 )
+AUDITED: Final = Counter(
+    "ttv_audit_events_total",
+    "Events that the audit topic has, by kind. Alert on link.reissued, clock.skew, access.denied.",
+    ("kind",),
+)
 FEED_EVENTS: Final = Counter(
     "ttv_feed_events_total", "Events taken from a feed, in committed batches.", ("feed",)
 )
@@ -58,5 +63,36 @@ DELIVERIES_IN_FLIGHT: Final = Gauge("ttv_webhook_in_flight", "Delivery attempts 
 PREVIEWS: Final = Counter(
     "ttv_previews_total",
     "Thumbnails and sheets asked for and not stored yet, by outcome: made, failed, busy.",
+    ("outcome",),
+)
+BREAKER_STATE: Final = Gauge(
+    "ttv_breaker_state",
+    "Circuit breaker of a dependency: 0 closed, 1 half-open, 2 open.",
+    ("dependency",),
+)
+DEPENDENCY_FAILURES: Final = Counter(
+    "ttv_dependency_failures_total", "Uses of a dependency that failed.", ("dependency",)
+)
+DEPENDENCY_REJECTED: Final = Counter(
+    "ttv_dependency_rejected_total",
+    "Uses that were not tried: the breaker was open, or the bulkhead full.",
+    ("dependency", "why"),
+)
+LIMITED: Final = Counter(
+    "ttv_rate_limited_total",
+    "Requests over a limit, by what is counted (peer, key, tenant, group, region) and class.",
+    ("policy", "class"),
+)
+LIMITER_FALLBACKS: Final = Counter(
+    "ttv_limiter_fallback_total", "Limits judged in memory, for the shared store was away."
+)
+REFUSED_CONNECTIONS: Final = Counter(
+    "ttv_http_refused_total",
+    "What ended before a route was found: full, malformed, slow_headers, slow_body, slow_reader.",
+    ("why",),
+)
+PROMPTS: Final = Counter(
+    "ttv_prompt_checks_total",
+    "Prompts by what the checks found: passed, blocked, outlier, unchecked.",
     ("outcome",),
 )

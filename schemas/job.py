@@ -45,8 +45,9 @@ NAMESPACE: Final = uuid.UUID("6f0c1c52-6f0e-5d4e-9a63-8b7a3f6f2a10")
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _POOL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-# C0 and C1 controls but tab, newline and carriage return; lone surrogates cannot be UTF-8.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# C0 and C1 controls but tab, newline and carriage return; lone surrogates cannot be UTF-8. Bidi
+# embeddings, overrides and isolates make a text read otherwise than it is rendered.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def _text(request: JobRequested) -> list[Violation]:
             message = f"{size} bytes of UTF-8; at most {MAX_PROMPT_BYTES}."
             found.append(Violation(name, "prompt_too_long", message))
         elif _unprintable(text):
-            message = "Holds control characters or lone surrogates; remove them."
+            message = "Holds control or bidi characters, or lone surrogates; remove them."
             found.append(Violation(name, "prompt_control_characters", message))
     return found
 

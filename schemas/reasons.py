@@ -41,6 +41,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "job_conflict": ReasonSpec(
         409, "The job id belongs to another request", "Use a fresh job_id for another video."
     ),
+    "prompt_blocked": ReasonSpec(
+        422, "The prompt is not allowed", "Describe something else: see the operator's policy."
+    ),
     "video_not_ready": ReasonSpec(
         409, "The job has no video", "Wait until its status is completed."
     ),

@@ -30,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _out = Console(soft_wrap=True, highlight=False)
 _STAGES = {
-    "servers": "starting Kafka, schema registry, S3 and PostgreSQL",
+    "servers": "starting Kafka, schema registry, S3, PostgreSQL and Valkey",
     "provision": "creating topics, schemas, bucket and tables",
     "service": "starting the service",
     "done": "waiting until it is ready",
@@ -242,13 +242,18 @@ def config(as_json: Json = False) -> None:
 def _masked(known: StackInfo) -> StackInfo:
     # `ttv status` may end up in a bug report; stack.json itself has the secrets.
     hidden = "**********"
-    login, rest = known.postgres.rsplit("@", 1)
+
+    def without_password(url: str) -> str:
+        login, rest = url.rsplit("@", 1)
+        return f"{login.rsplit(':', 1)[0]}:{hidden}@{rest}"
+
     return dataclasses.replace(
         known,
         api_key=hidden,
         webhook_secret=hidden,
         s3=dataclasses.replace(known.s3, secret_key=hidden),
-        postgres=f"{login.rsplit(':', 1)[0]}:{hidden}@{rest}",
+        postgres=without_password(known.postgres),
+        valkey=without_password(known.valkey),
     )
 
 
@@ -262,6 +267,7 @@ def _print_info(known: StackInfo, as_json: bool) -> None:
         "registry": known.registry,
         "S3": f"{known.s3.endpoint}/{known.s3.bucket}",
         "PostgreSQL": _masked(known).postgres,
+        "Valkey": _masked(known).valkey,
         "stack.json": str(Layout.of(known.data).info),
         "logs": str(Layout.of(known.data).logs),
     }

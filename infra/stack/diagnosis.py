@@ -28,6 +28,7 @@ class _Target:
     registry: str
     s3: info.S3
     postgres: str
+    valkey: str
     http: str
     layout: Layout | None
 
@@ -43,6 +44,9 @@ def diagnose(layout: Layout) -> list[Finding]:
         "postgres": (target.postgres.rsplit("@", 1)[-1], lambda: probes.postgres(target.postgres)),
         "api": (target.http, lambda: probes.http(f"{target.http}/readyz")),
     }
+    if target.valkey:  # it is not needed: without it each replica limits for itself
+        host = target.valkey.rsplit("@", 1)[-1]
+        asked["valkey"] = (host, lambda: probes.valkey(target.valkey))
     findings = [
         _finding(probes.check(name, address, probe), target.layout)
         for name, (address, probe) in asked.items()
@@ -52,7 +56,9 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 def _of_stack(layout: Layout) -> _Target:
     known = info.read(layout.info)
-    return _Target(known.kafka, known.registry, known.s3, known.postgres, known.http, layout)
+    return _Target(
+        known.kafka, known.registry, known.s3, known.postgres, known.valkey, known.http, layout
+    )
 
 
 def _of_settings(settings: Settings) -> _Target:
@@ -66,6 +72,7 @@ def _of_settings(settings: Settings) -> _Target:
             settings.s3_secret_key.get_secret_value(),
         ),
         postgres=settings.postgres.get_secret_value(),
+        valkey=settings.limiter.get_secret_value(),
         http=f"http://{settings.http_host}:{settings.http_port}",
         layout=None,
     )
@@ -76,6 +83,7 @@ _SETTING = {
     "registry": "TTV_REGISTRY",
     "s3": "TTV_S3_ENDPOINT, TTV_S3_ACCESS_KEY and TTV_S3_SECRET_KEY",
     "postgres": "TTV_POSTGRES",
+    "valkey": "TTV_LIMITER",
     "api": "TTV_HTTP_HOST and TTV_HTTP_PORT",
 }
 

@@ -31,6 +31,7 @@ class Identity:
     s3_secret_key: str
     postgres_password: str
     webhook_secret: str
+    valkey_password: str
 
     def port(self, name: str) -> int:
         """The port of ``name``.
@@ -60,6 +61,7 @@ def load_or_create(path: Path, names: Iterable[str]) -> Identity:
         postgres_password=kept.get("postgres_password") or secrets.token_urlsafe(24),
         webhook_secret=kept.get("webhook_secret")
         or "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+        valkey_password=kept.get("valkey_password") or secrets.token_urlsafe(24),
     )
     write_private(path, json.dumps(asdict(identity), indent=2) + "\n")
     return identity

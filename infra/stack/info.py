@@ -45,6 +45,7 @@ class StackInfo:
     data: str
     tenant: str
     webhook_secret: str
+    valkey: str
     metrics: list[str] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
 

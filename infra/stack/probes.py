@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 import minio
+import redis
 import urllib3
 from confluent_kafka.admin import AdminClient
 
@@ -81,6 +82,14 @@ async def _postgres(dsn: str) -> None:
         await connection.fetchval("SELECT 1")
     finally:
         await connection.close()
+
+
+def valkey(url: str) -> None:
+    """Ping the server, which checks the password too."""
+    with redis.Redis.from_url(
+        url, socket_timeout=_REQUEST_SECONDS, socket_connect_timeout=_REQUEST_SECONDS
+    ) as client:
+        client.ping()
 
 
 def http(url: str) -> None:

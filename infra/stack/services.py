@@ -36,6 +36,7 @@ _SERVER_PORTS = (
     "registry-management",
     "s3",
     "postgres",
+    "valkey",
     "http",
 )
 
@@ -70,6 +71,7 @@ def describe(layout: Layout, identity: Identity, gpus: int) -> StackInfo:
         data=str(layout.data),
         tenant=TENANT,
         webhook_secret=identity.webhook_secret,
+        valkey=f"redis://:{identity.valkey_password}@{HOST}:{identity.port('valkey')}/0",
         metrics=[
             f"http://{HOST}:{identity.port(f'metrics-{name}')}/metrics" for name in names(gpus)
         ],
@@ -92,6 +94,7 @@ def environment(info: StackInfo) -> dict[str, str]:
         "TTV_BOOTSTRAP_API_KEY": info.api_key,
         "TTV_BOOTSTRAP_TENANT": info.tenant,
         "TTV_WEBHOOK_SECRET": info.webhook_secret,
+        "TTV_LIMITER": info.valkey,
         "TTV_WEBHOOK_ALLOW_PRIVATE": "true",
         "TTV_MODEL_DIR": str(paths.MODELS),
         "TTV_TRACE_DIR": str(Path(info.data) / "traces"),

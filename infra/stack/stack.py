@@ -265,7 +265,7 @@ class Stack:
         self.stop()
 
 
-_SERVERS = (servers.kafka, servers.registry, servers.s3, servers.postgres)
+_SERVERS = (servers.kafka, servers.registry, servers.s3, servers.postgres, servers.valkey)
 
 
 def _require_setup() -> None:

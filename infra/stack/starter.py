@@ -64,6 +64,7 @@ def server_probes(known: info.StackInfo) -> dict[str, probes.Probe]:
     maintenance = known.postgres.rsplit("/", 1)[0] + "/postgres"
     return {
         "postgres": lambda: probes.postgres(maintenance),
+        "valkey": lambda: probes.valkey(known.valkey),
         "s3": lambda: probes.s3(known.s3),
         "kafka": lambda: probes.kafka(known.kafka),
         "registry": lambda: probes.registry(known.registry),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.telemetry import context_of, log, span
 from ingest.api.problems import Problem, answer
 from ingest.failures import places
 from ingest.metrics import REQUEST_SECONDS, REQUESTS
+
+#: Member of a request's scope: headers (name to value) that its answer gets, whatever it is.
+ANSWER_HEADERS: Final = "ttv.answer_headers"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -30,7 +33,7 @@ class Boundary:
             return
         method = scope["method"] if scope["method"] in _METHODS else "other"
         parent = context_of(Headers(scope=scope).get("traceparent"))
-        began, seen = time.perf_counter(), _Seen(send)
+        began, seen = time.perf_counter(), _Seen(scope, send)
         with span(method, SpanKind.SERVER, parent) as current:
             try:
                 await self._app(scope, receive, seen)
@@ -44,15 +47,19 @@ class Boundary:
 
 
 class _Seen:
-    """Passes messages on and remembers the status."""
+    """Passes messages on, adds what the scope asks for, and remembers the status."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            added = MutableHeaders(scope=message)
+            for name, value in self._scope.get(ANSWER_HEADERS, {}).items():
+                added[name] = value
         await self._send(message)
 
 

@@ -15,11 +15,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.provision import object_store
+from infra.rates import RequestClass
 from infra.settings import Settings
 from infra.telemetry import log
+from ingest.api import limits
 from ingest.api.problems import Problem
 from ingest.db import engine
 from ingest.identity.policy import Action, permits
+from ingest.limiter.limiter import limiter_of
+from ingest.limiter.rules import Caller
+from ingest.moderation import Moderation
 from ingest.preview_pool import PreviewPool
 from ingest.produce import EdgeProducer
 from ingest.store import keys
@@ -39,6 +44,8 @@ class Edge:
         self.database: AsyncEngine = engine(settings)
         self.producer = EdgeProducer(settings, codec(settings.registry))
         self.store: Minio = object_store(settings)
+        self.limiter = limiter_of(settings)
+        self.moderation = Moderation(settings)
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
@@ -72,6 +79,7 @@ class Edge:
         """Give everything back, within seconds."""
         await self.http.close()
         await self.producer.close()
+        await self.limiter.close()
         await self.database.dispose()
 
 
@@ -105,36 +113,48 @@ async def caller(request: Request, edge: UsesEdge) -> Identity:
     """Who asks.
 
     Raises:
-        Problem: unauthenticated.
+        Problem: unauthenticated; rate_limited after too many of those.
     """
+    await limits.before_sign_in(request, edge.limiter)
     key = _key_of(request)
     if not key:
-        raise Problem("unauthenticated")
+        raise await limits.failed_sign_in(request, edge.limiter)
     async with edge.connection() as connection:
         identity = await keys.identify(connection, key)
     if identity is None:
-        raise Problem("unauthenticated")
+        raise await limits.failed_sign_in(request, edge.limiter)
     return identity
 
 
 class Allowed:
-    """The dependency of a route: its caller, if the policy lets them do ``action``."""
+    """The dependency of a route: its caller, if the policy lets them do ``action`` now.
 
-    def __init__(self, action: Action) -> None:
+    Args:
+        action: What the route does.
+        kind: Which limit it counts against; None: reads are reads, all else writes.
+    """
+
+    def __init__(self, action: Action, kind: RequestClass | None = None) -> None:
         self.action: Action = action
+        self.kind: RequestClass = kind or limits.class_of(action)
 
-    async def __call__(self, identity: Annotated[Identity, Depends(caller)]) -> Identity:
+    async def __call__(
+        self, request: Request, edge: UsesEdge, identity: Annotated[Identity, Depends(caller)]
+    ) -> Identity:
         """The caller.
 
         Raises:
-            Problem: unauthenticated or forbidden.
+            Problem: unauthenticated, rate_limited or forbidden.
         """
+        counted = Caller(str(identity.key_id), identity.tenant_id, (identity.role,))
+        await limits.count(request, edge.limiter, counted, self.kind)
         if not permits(identity.role, self.action):
             raise Problem("forbidden")
         return identity
 
 
 ReadsJobs = Annotated[Identity, Depends(Allowed("jobs:read"))]
+SubmitsJobs = Annotated[Identity, Depends(Allowed("jobs:write", "submit"))]
 WritesJobs = Annotated[Identity, Depends(Allowed("jobs:write"))]
 ReadsWebhooks = Annotated[Identity, Depends(Allowed("webhooks:read"))]
 WritesWebhooks = Annotated[Identity, Depends(Allowed("webhooks:write"))]

@@ -15,7 +15,15 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest import cursor
 from ingest.api.body import read_object
-from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import (
+    Edge,
+    ReadsJobs,
+    SubmitsJobs,
+    UsesEdge,
+    WritesJobs,
+    database_errors,
+)
+from ingest.api.moderated import allow
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -51,7 +59,7 @@ def job_uuid(text: str) -> uuid.UUID:
 async def submit_job(
     request: Request,
     edge: UsesEdge,
-    identity: WritesJobs,
+    identity: SubmitsJobs,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JSONResponse:
     """Accept a job: once committed it is rendered, whatever becomes of this answer."""
@@ -63,6 +71,7 @@ async def submit_job(
         asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
     except InvalidSubmission as error:
         raise Problem("invalid_request", errors=error.errors) from None
+    await allow(edge, asked.request, str(identity.key_id))
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

@@ -76,6 +76,7 @@ class Problem(Exception):
         detail: What is wrong here; safe to show, without what the client sent.
         errors: The rules that a request breaks.
         extra: Further members.
+        retry_after: Seconds after which to try again, where the code's own do not fit.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class Problem(Exception):
         detail: str | None = None,
         errors: Sequence[Violation] = (),
         extra: Mapping[str, Any] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
         self.detail = detail
         self.errors = errors
         self.extra = extra or {}
+        self.retry_after = retry_after
 
 
 def trace_id() -> str | None:
@@ -135,7 +138,8 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
         ]
     sent = dict(headers or {})
     if problem.code in _RETRY_AFTER:
-        sent["Retry-After"] = _RETRY_AFTER[problem.code]
+        given = problem.retry_after
+        sent["Retry-After"] = _RETRY_AFTER[problem.code] if given is None else str(given)
     if problem.code == "unauthenticated":
         sent["WWW-Authenticate"] = 'Bearer realm="ttv"'
     return _Answer(problem, body, sent)

@@ -18,9 +18,17 @@ from starlette.responses import Response
 from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api.body import read_object
-from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import (
+    Edge,
+    ReadsJobs,
+    SubmitsJobs,
+    UsesEdge,
+    WritesJobs,
+    database_errors,
+)
 from ingest.api.form import ignore_body, read_form
 from ingest.api.jobs import cancel_job, hand_over, job_row, job_uuid
+from ingest.api.moderated import allow
 from ingest.api.previews import picture
 from ingest.api.problems import Problem
 from ingest.api.video import presigned, stream
@@ -81,7 +89,7 @@ async def create_video(
     request: Request,
     response: Response,
     edge: UsesEdge,
-    identity: WritesJobs,
+    identity: SubmitsJobs,
     idempotency_key: Annotated[str | None, Header()] = None,
     retry_count: RetryCount = None,
 ) -> shapes.Video:
@@ -90,6 +98,7 @@ async def create_video(
         wrong = Violation("Idempotency-Key", "invalid", f"Use 1 to {store.MAX_KEY} characters.")
         raise Problem("invalid_request", errors=[wrong])
     asked = await _asked(request, edge, identity)
+    await allow(edge, asked.request, str(identity.key_id))
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from infra.crash import crash_point
 from infra.kafka import Outgoing
+from infra.prompts.block_list import block_list
 from infra.settings import Settings, settings
 from infra.telemetry import context_of, log, span, trace_headers, traceparent, traceparent_of
 from schemas.codec import codec
@@ -54,6 +55,7 @@ class AdmissionHandler:
             dedupe_window=timedelta(seconds=config.dedupe_window),
             limiter=RateLimiter(lambda _: limit),
             priority_of=by_topic.__getitem__,
+            is_blocked=block_list(config).blocks,
         )
 
     async def __call__(self, record: Incoming) -> None:

@@ -1,8 +1,8 @@
 """What admission decides about one record. Pure but for the limiter's state.
 
-Order: age, place, rules, pool, rate. A refusal is a fact for the scheduler, which alone may end a
-job, and a dead letter, which keeps the bytes. Where no event could be keyed (no valid tenant or
-job id, no such pool) there is the letter alone.
+Order: age, place, pool, rules, block list, rate. A refusal is a fact for the scheduler, which alone
+may end a job, and a dead letter, which keeps the bytes. Where no event could be keyed (no valid
+tenant or job id, no such pool) there is the letter alone.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ class Admission:
         dedupe_window: Requests older than this are refused.
         limiter: Counts what is admitted.
         priority_of: Priority of a requests topic.
+        is_blocked: Whether one of a request's prompts must not be rendered.
     """
 
     def __init__(
@@ -121,11 +122,13 @@ class Admission:
         dedupe_window: timedelta,
         limiter: RateLimiter,
         priority_of: Callable[[str], str],
+        is_blocked: Callable[[str | None, str | None], bool],
     ) -> None:
         self._pools = frozenset(pools)
         self._window = dedupe_window
         self._limiter = limiter
         self._priority_of = priority_of
+        self._is_blocked = is_blocked
 
     def request(self, record: Incoming, request: JobRequested, moment: Moment) -> list[Effect]:
         """What to do about one request.
@@ -158,6 +161,8 @@ class Admission:
             return _reason("unknown_pool")
         if broken:
             return _invalid(broken)
+        if self._is_blocked(known.request.prompt, known.request.negative_prompt):
+            return _reason("prompt_blocked")
         owner = known.request.tenant_id
         if not self._limiter.admit(owner, record.topic, record.timestamp_ms):
             return _reason("rate_limited")

@@ -32,6 +32,8 @@ _SETTINGS: Final = {
     "TTV_RETRY_EARN": "0.1",
     # The load is meant to come through: nothing may be refused.
     "TTV_TENANT_RATE": "10000",
+    "TTV_LIMIT_KEY": "",
+    "TTV_LIMIT_TENANT": "",
     "TTV_TENANT_BURST": "100000",
 }
 

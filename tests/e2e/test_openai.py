@@ -17,7 +17,7 @@ def videos(stack: Stack) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:.*Sora API:DeprecationWarning")
-def test_a_program_for_openais_client_gets_its_video(stack: Stack, videos: Any) -> None:
+def test_a_program_for_openais_client_gets_its_video(videos: Any) -> None:
     extra = {"num_inference_steps": 4, "seed": 7, "metadata": {"of": "a test"}}
     done = videos.create_and_poll(
         prompt="a fox", seconds="0.2", size="96x64", extra_body=extra, poll_interval_ms=100
@@ -30,7 +30,7 @@ def test_a_program_for_openais_client_gets_its_video(stack: Stack, videos: Any) 
     assert hashlib.sha256(content).hexdigest() == job["artifact"]["sha256"]
     for variant, (width, height) in {"thumbnail": (96, 64), "spritesheet": (800, 212)}.items():
         picture = videos.download_content(done.id, variant=variant).read()
-        with av.open(io.BytesIO(picture)) as container:
+        with av.open(io.BytesIO(picture), "r") as container:
             frame = next(container.decode(video=0))
             assert (frame.width, frame.height) == (width, height)
     assert videos.delete(done.id).deleted

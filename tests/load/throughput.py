@@ -137,7 +137,13 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
 
 def measure(jobs: int, gpus: int, spec: dict[str, Any], data: Path) -> dict[str, Any]:
     """Run the load on a stack of its own."""
-    env = {"TTV_MODEL": STAND_IN, "TTV_TENANT_RATE": "10000", "TTV_TENANT_BURST": "100000"}
+    env = {
+        "TTV_MODEL": STAND_IN,
+        "TTV_TENANT_RATE": "10000",
+        "TTV_TENANT_BURST": "100000",
+        "TTV_LIMIT_KEY": "",
+        "TTV_LIMIT_TENANT": "",
+    }
     with Stack.start(data, gpus=gpus, env=env) as stack:
         ids = [str(uuid.uuid4()) for _ in range(jobs)]
         ends = Ends(stack)

@@ -1,9 +1,10 @@
 """What a program does with the ``openai`` client: run with each version of it, in a process alone.
 
-    python openai_script.py BASE_URL KEY WEBHOOK
+    python openai_script.py BASE_URL LIMITED_URL KEY WEBHOOK
 
-WEBHOOK is JSON: the body, headers and secret of a delivery. Prints what it saw, as JSON. Whoever
-runs it plays the scheduler: a prompt says what becomes of its job.
+LIMITED_URL is a replica that takes few creates a minute. WEBHOOK is JSON: the body, headers and
+secret of a delivery. Prints what it saw, as JSON. Whoever runs it plays the scheduler: a prompt
+says what becomes of its job.
 """
 
 from __future__ import annotations
@@ -64,7 +65,16 @@ def picture(content: Any) -> dict[str, Any]:
     }
 
 
-def work(base: str, key: str, webhook: dict[str, Any]) -> dict[str, Any]:
+def hurried(videos: Any) -> dict[str, Any]:
+    """Creates one video after the other, until the client has been told to wait, and has."""
+    for n in range(100):
+        raw = videos.with_raw_response.create(prompt=f"stay, number {n}")
+        if raw.retries_taken:
+            return {"made": n + 1}
+    return {}
+
+
+def work(base: str, limited: str, key: str, webhook: dict[str, Any]) -> dict[str, Any]:
     """Everything, once."""
     seen: dict[str, Any] = {"version": openai.__version__}
     client = openai.OpenAI(base_url=base, api_key=key, webhook_secret=webhook["secret"], timeout=30)
@@ -119,6 +129,11 @@ def work(base: str, key: str, webhook: dict[str, Any]) -> dict[str, Any]:
         ),
         "remix": refusal(lambda: videos.remix(done.id, prompt="x")),
     }
+    patient = openai.OpenAI(base_url=limited, api_key=key, max_retries=2)
+    seen["hurried"] = hurried(patient.videos)
+    hasty = openai.OpenAI(base_url=limited, api_key=key, max_retries=0)
+    tries = (refusal(lambda: hasty.videos.create(prompt="stay")) for _ in range(9))
+    seen["limited"] = next(told for told in tries if told["class"] is not None)
     stranger = openai.OpenAI(base_url=base, api_key="ttv_wrong")
     seen["unauthenticated"] = refusal(stranger.videos.list)
     event: Any = client.webhooks.unwrap(webhook["body"], webhook["headers"])
@@ -127,5 +142,6 @@ def work(base: str, key: str, webhook: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    _, base, limited, key, webhook = sys.argv
     warnings.simplefilter("ignore")  # the new client calls these methods deprecated
-    sys.stdout.write(json.dumps(work(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))
+    sys.stdout.write(json.dumps(work(base, limited, key, json.loads(webhook))))

@@ -105,15 +105,23 @@ def webhook() -> str:
     return json.dumps({"body": body, "headers": headers, "secret": SECRET})
 
 
+@pytest.fixture(scope="module")
+def limited(edge: EdgeStack) -> Iterator[str]:
+    """The address of a replica that takes few creates a minute."""
+    process, client = edge.api({"TTV_LIMIT_KEY": "submit=40"})
+    yield f"{str(client.base_url).rstrip('/')}/v1"
+    process.stop()
+
+
 @pytest.fixture(scope="module", params=["newest", "2.3"])
-def seen(request: pytest.FixtureRequest, edge: EdgeStack, log: Log) -> dict[str, Any]:
+def seen(request: pytest.FixtureRequest, edge: EdgeStack, log: Log, limited: str) -> dict[str, Any]:
     """What a program saw that used one version of the client."""
     tenant = f"openai-{uuid.uuid4().hex[:8]}"
     argv, env = client_argv(request.param)
     base = f"http://127.0.0.1:{edge.port}/v1"
     with Scheduler(edge, log, tenant).playing():
         done = subprocess.run(
-            [*argv, base, add_key(edge, tenant), webhook()],
+            [*argv, base, limited, add_key(edge, tenant), webhook()],
             env=env,
             capture_output=True,
             text=True,
@@ -194,6 +202,18 @@ def test_errors_are_of_the_clients_own_classes_and_name_the_field(seen: dict[str
         assert wrong["code"]
     assert seen["wrong"]["model"]["code"] == "model_not_found"
     assert "mochi-1" in seen["wrong"]["model"]["message"]
+
+
+def test_a_limit_is_waited_out_or_told(edge: EdgeStack, seen: dict[str, Any]) -> None:
+    assert seen["hurried"]["made"] > 1
+    made = edge.sql(
+        "SELECT count(*) FROM jobs WHERE tenant_id = $1 AND spec->>'prompt' LIKE 'stay, number %'",
+        seen["tenant"],
+    )
+    assert made[0]["count"] == seen["hurried"]["made"], "what was refused was made once, later"
+    limited = seen["limited"]
+    assert (limited["class"], limited["status"]) == ("RateLimitError", 429)
+    assert (limited["code"], limited["type"]) == ("rate_limited", "rate_limit_error")
 
 
 def test_a_deleted_video_is_stopped_on_its_gpu(edge: EdgeStack, seen: dict[str, Any]) -> None:

@@ -200,15 +200,17 @@ def test_status_and_doctor_agree_that_all_is_well(neighbour: Stack) -> None:
     )
     shown = json.loads(status.stdout)
     assert {(p["name"], p["state"]) for p in shown["processes"]} == {
-        *((name, "RUNNING") for name in ("kafka", "registry", "s3", "postgres")),
+        *((name, "RUNNING") for name in ("kafka", "registry", "s3", "postgres", "valkey")),
     }
+    assert neighbour.info.valkey not in status.stdout.decode()
     assert neighbour.info.s3.secret_key not in status.stdout.decode()
     doctor = subprocess.run(
         [_TTV, "doctor", "--json", "--data", data], capture_output=True, check=False, timeout=60
     )
     findings = {finding["name"]: finding["ok"] for finding in json.loads(doctor.stdout)}
     # Of a stack of servers alone, the API is what is not there.
-    assert findings == {"kafka": True, "registry": True, "s3": True, "postgres": True, "api": False}
+    servers = ("kafka", "registry", "s3", "postgres", "valkey")
+    assert findings == dict.fromkeys(servers, True) | {"api": False}
 
 
 def test_everything_listens_on_loopback_alone(neighbour: Stack) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from openai import OpenAI
@@ -27,7 +28,9 @@ def test_the_client_unwraps_the_event_of_an_end(status: str, kind: str) -> None:
         "data": {"id": "j"},
     }
     client = OpenAI(api_key="k", webhook_secret=SECRET)
-    event = client.webhooks.unwrap(body, signed_headers(SECRET, "msg_1", body, datetime.now(UTC)))
+    event: Any = client.webhooks.unwrap(
+        body, signed_headers(SECRET, "msg_1", body, datetime.now(UTC))
+    )
     assert (event.type, event.data.id) == (kind, "j")
 
 

@@ -45,7 +45,7 @@ def test_it_holds_secrets_so_only_its_owner_reads_it(
 def test_keys_of_a_later_version_are_passed_over(described: info.StackInfo, tmp_path: Path) -> None:
     info.write(tmp_path / "stack.json", described)
     raw = json.loads((tmp_path / "stack.json").read_text())
-    (tmp_path / "stack.json").write_text(json.dumps(raw | {"valkey": "127.0.0.1:1"}))
+    (tmp_path / "stack.json").write_text(json.dumps(raw | {"shared_cache": "127.0.0.1:1"}))
     assert info.read(tmp_path / "stack.json") == described
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from infra.prompts.block_list import BlockList
 from schemas.records import JobRequested
 from streams.admission.decide import Admission, Moment, partition_of
 from streams.incoming import Incoming
@@ -23,6 +24,7 @@ def admission(burst: int = 1000) -> Admission:
         dedupe_window=timedelta(days=7),
         limiter=RateLimiter(lambda _: Limit(rate=1.0, burst=burst)),
         priority_of={TOPIC: "normal"}.__getitem__,
+        is_blocked=BlockList(["forbidden thing"]).blocks,
     )
 
 

@@ -254,3 +254,16 @@ def test_a_cancel_that_names_nothing_makes_a_letter(fields: dict[str, str], code
     effects = admission().cancel(a_record(), wish, MOMENT)
     assert len(effects) == 1
     assert letter_of(effects).code == code
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_blocked_prompt_is_refused_for_good_and_not_quoted(field: str) -> None:
+    limited = admission(burst=1)
+    request = a_request(**{field: "a F0rbidden-thing, canary"})
+    effects = limited.request(a_record(), request, MOMENT)
+    refusal, letter = refusal_of(effects), letter_of(effects)
+    assert refusal.reason.code == letter.code == "prompt_blocked"
+    assert letter.error_class == "permanent"
+    assert "canary" not in refusal.reason.message + letter.reason
+    # It was refused before it was counted.
+    admitted(limited.request(a_record(), a_request(), MOMENT))

@@ -1,0 +1,1 @@
+"""What keeps a dependency's trouble small: circuit breakers and bulkheads."""
