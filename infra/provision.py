@@ -24,6 +24,7 @@ from confluent_kafka.schema_registry import (
     ServerConfig,
 )
 from minio import Minio
+from urllib3 import PoolManager, Timeout
 
 from infra.kafka import common
 from infra.settings import Settings, settings
@@ -92,8 +93,14 @@ def register_schemas(config: Settings, declared: list[Topic]) -> None:
             registry.set_config(subject, ServerConfig(compatibility=level))
 
 
-def object_store(config: Settings) -> Minio:
-    """A client of the object store, for buckets and links; never for claims."""
+def object_store(config: Settings, timeout: float | None = None) -> Minio:
+    """A client of the object store, for buckets and links; never for claims.
+
+    Args:
+        config: Where it is.
+        timeout: Seconds that one call may be silent, once; None: the library's minutes.
+    """
+    wait = None if timeout is None else PoolManager(timeout=Timeout(timeout), retries=False)
     url = urlsplit(config.s3_endpoint)
     return Minio(
         url.netloc,
@@ -101,6 +108,7 @@ def object_store(config: Settings) -> Minio:
         secret_key=config.s3_secret_key.get_secret_value(),
         secure=url.scheme == "https",
         region=config.s3_region,
+        http_client=wait,
     )
 
 

@@ -77,6 +77,15 @@ class Settings(BaseSettings):
     relay_after: float = Field(
         default=5.0, description="A job unconfirmed for longer is produced again."
     )
+    retention: int | None = Field(
+        default=None,
+        ge=60,
+        description="Seconds a video is kept whose job does not say; unset: for ever.",
+    )
+    tenant_retention: dict[str, Annotated[int, Field(ge=60)]] = Field(
+        default_factory=dict,
+        description='The same for single tenants, as JSON: {"TENANT": SECONDS}.',
+    )
     webhook_secret: SecretStr = Field(
         default=SecretStr("whsec_bG9jYWwtc2VjcmV0LWNoYW5nZS1tZSE="),
         description="Signs deliveries to a job's own webhook_url (whsec_ + base64).",

@@ -96,3 +96,9 @@ PROMPTS: Final = Counter(
     "Prompts by what the checks found: passed, blocked, outlier, unchecked.",
     ("outcome",),
 )
+ERASURES: Final = Counter(
+    "ttv_erasures_total",
+    "Passes over the objects of deleted jobs and expired videos: done or failed.",
+    ("cause", "outcome"),
+)
+ERASED_OBJECTS: Final = Counter("ttv_erased_objects_total", "Objects deleted.", ("cause",))

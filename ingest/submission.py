@@ -14,6 +14,22 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ingest.shapes import (
+    Frames,
+    Guidance,
+    Height,
+    JobId,
+    Labels,
+    NegativePrompt,
+    Pool,
+    Prompt,
+    Retention,
+    Seed,
+    Steps,
+    WebUrl,
+    Width,
+    web_url,
+)
 from schemas.job import DEFAULT_POOL, Violation, canonical_job_id, violations
 from schemas.records import JobRequested
 
@@ -26,7 +42,8 @@ _MAX_NAME: Final = 64
 _CODES: Final = {"missing": "missing", "extra_forbidden": "unknown_field"}
 
 
-def _time(value: object) -> object:
+def time_of(value: object) -> object:
+    """The time that RFC 3339 text says, in UTC; None stays None. Raises ValueError."""
     if value is None:
         return None
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -43,23 +60,25 @@ class SubmitBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
-    prompt: str = Field(description="What to render.")
-    negative_prompt: str | None = Field(None, description="What to avoid.")
-    width: int | None = Field(None, description="Multiple of 16, 32 to 1360.")
-    height: int | None = Field(None, description="Multiple of 16, 32 to 768.")
-    num_frames: int | None = Field(None, description="6k+1, at most 301; 30 a second.")
-    num_inference_steps: int | None = Field(None, description="Denoising steps, 2 to 256.")
-    guidance_scale: float | None = Field(None, description="0 to 30.")
-    seed: int | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
-    pool: str | None = Field(None, description="Which GPUs; leave it out for the default.")
-    priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
-    job_id: str | None = Field(None, description="A UUID: the same one again is the same job.")
-    expires_at: Annotated[datetime | None, BeforeValidator(_time)] = Field(
-        None, description="The job fails when it has not started by then."
+    prompt: Prompt = Field(description="What to render: at most 8192 bytes of UTF-8.")
+    negative_prompt: NegativePrompt | None = Field(
+        None, description="What to avoid: at most 8192 bytes of UTF-8."
     )
-    retention_s: int | None = Field(None, description="Seconds to keep the video.")
-    webhook_url: str | None = Field(None, description="Gets the terminal event, signed.")
-    metadata: dict[str, str] | None = Field(None, description="Labels, given back as they are.")
+    width: Width | None = Field(None, description="Multiple of 16, 32 to 1360.")
+    height: Height | None = Field(None, description="Multiple of 16, 32 to 768.")
+    num_frames: Frames | None = Field(None, description="6k+1, at most 301; 30 a second.")
+    num_inference_steps: Steps | None = Field(None, description="Denoising steps, 2 to 256.")
+    guidance_scale: Guidance | None = Field(None, description="0 to 30.")
+    seed: Seed | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
+    pool: Pool | None = Field(None, description="Which GPUs; leave it out for the default.")
+    priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
+    job_id: JobId | None = Field(None, description="A UUID: the same one again is the same job.")
+    expires_at: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
+        None, description="In the future: the job fails when it has not started by then."
+    )
+    retention_s: Retention | None = Field(None, description="Seconds to keep the video.")
+    webhook_url: WebUrl | None = Field(None, description="Gets the terminal event, signed.")
+    metadata: Labels | None = Field(None, description="Labels, given back as they are.")
 
 
 class InvalidSubmission(ValueError):
@@ -104,6 +123,9 @@ def submission(
     if request.pool is not None and request.pool not in pools:
         found = [v for v in found if v.field != "pool"]
         found.append(Violation("pool", "unknown_pool", "Leave it out for the default pool."))
+    url = request.webhook_url
+    if url is not None and not web_url(url) and "webhook_url" not in {v.field for v in found}:
+        found.append(Violation("webhook_url", "invalid_webhook_url", "Use an http or https URL."))
     if found:
         raise InvalidSubmission(found)
     if request.job_id is not None:

@@ -91,14 +91,61 @@ jobs: Final = Table(
     Column("next_cancel_at", _TIME),
     Column("event_partition", Integer),
     Column("event_offset", BigInteger),
-    Index("jobs_by_tenant", "tenant_id", "created_at", "job_id"),
-    Index("jobs_by_status", "tenant_id", "status", "created_at", "job_id"),
+    # A deleted job's row stays as a tombstone, without what its owner said.
+    Column("deleted_at", _TIME),
+    Column("video_expires_at", _TIME),
+    # From then on nobody is given the video, and its objects go.
+    Column("video_gone_at", _TIME),
+    Index(
+        "jobs_by_tenant",
+        "tenant_id",
+        "created_at",
+        "job_id",
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index(
+        "jobs_by_state",
+        "tenant_id",
+        "status",
+        "priority",
+        "created_at",
+        "job_id",
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index(
+        "jobs_by_label",
+        text("metadata jsonb_path_ops"),
+        postgresql_using="gin",
+        postgresql_where=text("deleted_at IS NULL AND metadata <> '{}'::jsonb"),
+    ),
+    Index(
+        "jobs_expiring",
+        "video_expires_at",
+        postgresql_where=text("video_expires_at IS NOT NULL AND video_gone_at IS NULL"),
+    ),
     Index(
         "jobs_unconfirmed",
         "next_produce_at",
         postgresql_where=text("confirmed_at IS NULL AND request IS NOT NULL"),
     ),
     Index("jobs_cancelling", "next_cancel_at", postgresql_where=text("next_cancel_at IS NOT NULL")),
+)
+
+# Jobs whose objects are to be deleted. A replay of the log leaves this table alone: by it the read
+# model knows what it must not show again.
+erasures: Final = Table(
+    "erasures",
+    metadata,
+    Column("job_id", UUID(as_uuid=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    # deleted, or expired: the video alone.
+    Column("cause", Text, nullable=False),
+    Column("asked_at", _TIME, nullable=False, server_default=func.now()),
+    # Null: all is done.
+    Column("next_at", _TIME, server_default=func.now()),
+    Column("passes", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Index("erasures_due", "next_at", postgresql_where=text("next_at IS NOT NULL")),
 )
 
 timeline: Final = Table(
@@ -125,6 +172,7 @@ idempotency_keys: Final = Table(
     Column("job_id", UUID(as_uuid=True), nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Index("idempotency_keys_by_age", "created_at"),
 )
 
 # A row is a secret of a key: a key that is rotated has several, of which one is not superseded.
@@ -277,4 +325,5 @@ deliveries: Final = Table(
     Column("ended_at", _TIME),
     Index("webhook_deliveries_due", "target", "next_at", postgresql_where=text("pending")),
     Index("webhook_deliveries_by_endpoint", "endpoint_id", "created_at"),
+    Index("webhook_deliveries_of_job", "job_id"),
 )

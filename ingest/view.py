@@ -13,6 +13,18 @@ TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 _SPEC: Final = tuple(Spec.model_fields)
 _ARTIFACT: Final = ("sha256", "size", "frames", "fps", "width", "height", "duration_s")
 
+#: Columns that are null when a job is submitted.
+_SINCE: Final = (
+    "reason",
+    "progress",
+    "artifact",
+    "cancel_requested_at",
+    "started_at",
+    "completed_at",
+    "video_expires_at",
+    "video_gone_at",
+)
+
 
 def moment(value: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
@@ -34,6 +46,7 @@ def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
     """
     spec, artifact = row["spec"] or {}, row["artifact"]
     link = f"{base}/v1/jobs/{row['job_id']}"
+    kept = artifact and row.get("video_gone_at") is None
     return {
         "id": str(row["job_id"]),
         "object": "job",
@@ -51,6 +64,7 @@ def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
         "webhook_url": row["webhook_url"],
         "expires_at": moment(row["expires_at"]),
         "retention_s": row["retention_s"],
+        "video_expires_at": moment(row.get("video_expires_at")),
         "parent_job_id": _id(row.get("parent_job_id")),
         "cancel_requested_at": moment(row.get("cancel_requested_at")),
         "created_at": moment(row["created_at"]),
@@ -59,10 +73,21 @@ def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
         "completed_at": moment(row["completed_at"]),
         "links": {
             "self": link,
-            "video": f"{link}/video" if artifact else None,
-            "manifest": f"{link}/manifest" if artifact else None,
+            "video": f"{link}/video" if kept else None,
+            "manifest": f"{link}/manifest" if kept else None,
         },
     }
+
+
+def as_submitted(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The row as its submit made it, whatever has happened since: what the first answer showed.
+
+    Args:
+        row: The columns of ``jobs``; of a job that was submitted over HTTP.
+    """
+    since = dict.fromkeys(_SINCE)
+    first = {"status": "pending", "phase": "Submitted", "attempt": 0}
+    return {**row, **since, **first, "updated_at": row["created_at"]}
 
 
 def event_json(row: Mapping[Any, Any]) -> dict[str, Any]:

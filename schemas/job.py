@@ -153,14 +153,15 @@ def _text(request: JobRequested) -> list[Violation]:
         if size > MAX_PROMPT_BYTES:
             message = f"{size} bytes of UTF-8; at most {MAX_PROMPT_BYTES}."
             found.append(Violation(name, "prompt_too_long", message))
-        elif _unprintable(text):
+        elif not printable(text):
             message = "Holds control or bidi characters, or lone surrogates; remove them."
             found.append(Violation(name, "prompt_control_characters", message))
     return found
 
 
-def _unprintable(text: str) -> bool:
-    return _CONTROL.search(text) is not None or any("\ud800" <= c <= "\udfff" for c in text)
+def printable(text: str) -> bool:
+    """Whether ``text`` has neither control characters (but tab and line ends) nor surrogates."""
+    return _CONTROL.search(text) is None and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _picture(request: JobRequested) -> list[Violation]:
@@ -200,7 +201,7 @@ def _delivery(request: JobRequested, now: datetime) -> list[Violation]:
         found.append(Violation("webhook_url", "invalid_webhook_url", message))
     labels = request.metadata
     if len(labels) > MAX_METADATA or any(
-        len(part.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES or _unprintable(part)
+        len(part.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES or not printable(part)
         for pair in labels.items()
         for part in pair
     ):

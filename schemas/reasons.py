@@ -38,6 +38,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "idempotency_conflict": ReasonSpec(
         422, "Idempotency key was used for another request", "Use a fresh Idempotency-Key."
     ),
+    "idempotency_in_flight": ReasonSpec(
+        409, "The first request with this key is still under way", "Send it again in a moment."
+    ),
     "job_conflict": ReasonSpec(
         409, "The job id belongs to another request", "Use a fresh job_id for another video."
     ),
@@ -52,6 +55,10 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     ),
     "unsupported": ReasonSpec(
         400, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
+    ),
+    "job_deleted": ReasonSpec(410, "The job was deleted", "Submit another one."),
+    "video_expired": ReasonSpec(
+        410, "The video is kept no longer", "Submit it again, with a longer retention_s."
     ),
     "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
     "range_not_satisfiable": ReasonSpec(

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
 from infra.settings import Settings
-from ingest.api import health, jobs, manifest, previews, problems, video, videos, webhooks
+from ingest.api import (
+    batch,
+    deletion,
+    health,
+    jobs,
+    listing,
+    manifest,
+    openapi,
+    previews,
+    problems,
+    self_description,
+    video,
+    videos,
+    webhooks,
+)
 from ingest.api.boundary import Boundary
+from ingest.api.deprecation import DEPRECATED, Deprecation, Deprecations
 from ingest.api.edge import Edge
 from ingest.store import keys
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRECATED) -> FastAPI:
     """The API over the given settings; its resources live as long as its lifespan."""
 
     @asynccontextmanager
@@ -33,16 +49,42 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
         # Spans and metrics are this service's own; the framework's would quote query strings.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for part in (health, jobs, video, manifest, previews, videos, webhooks):
+    for part in (
+        health,
+        self_description,
+        batch,
+        jobs,
+        listing,
+        deletion,
+        video,
+        manifest,
+        previews,
+        videos,
+        webhooks,
+    ):
         app.include_router(part.router)
     problems.install(app)
+    _describe(app, settings.pool, deprecated)
+    if deprecated:
+        app.add_middleware(Deprecations, deprecated)
     app.add_middleware(Boundary)
     return app
+
+
+def _describe(app: FastAPI, pool: str, deprecated: Mapping[str, Deprecation]) -> None:
+    """Have ``app`` describe itself as ``ingest/api/openapi.py`` does, once."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.document(app, pool, deprecated)
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign] # FastAPI's documented way
 
 
 async def _bootstrap(edge: Edge) -> None:

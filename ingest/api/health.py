@@ -9,30 +9,32 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import Response
 
+from ingest.api.bodies import Health, Json, Readiness
 from ingest.api.edge import Edge, UsesEdge
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, documented
 from schemas.job import Violation
 
 router: Final = APIRouter(tags=["health"])
 _DEADLINE: Final = 3.0
 
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
     """Always ok: it answers."""
-    return {"status": "ok"}
+    return Json({"status": "ok"})
 
 
-@router.get("/readyz")
-async def readyz(edge: UsesEdge) -> dict[str, str]:
+@router.get("/readyz", response_model=Readiness, responses=documented("dependency_unavailable"))
+async def readyz(edge: UsesEdge) -> Response:
     """Ok when PostgreSQL and Kafka answer."""
     found = await asyncio.gather(_postgres(edge), _kafka(edge))
     wrong = [violation for violation in found if violation is not None]
     if wrong:
         names = ", ".join(violation.field for violation in wrong)
         raise Problem("dependency_unavailable", f"Not ready: {names}.", errors=wrong)
-    return {"status": "ready"}
+    return Json({"status": "ready"})
 
 
 async def _postgres(edge: Edge) -> Violation | None:

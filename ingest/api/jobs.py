@@ -1,20 +1,20 @@
-"""``/v1/jobs``: submit, read, list, cancel, timeline."""
+"""``/v1/jobs``: submit, read, cancel, timeline."""
 
 from __future__ import annotations
 
 import contextlib
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Path, Request
 from opentelemetry.trace import SpanKind
+from starlette.responses import Response
 
 from infra.crash import crash_point
 from infra.telemetry import span, traceparent
-from ingest import cursor
-from ingest.api.body import read_object
+from ingest.api.bodies import NOT_MODIFIED, JobBody, Json, Timeline
+from ingest.api.body import BODY_REFUSALS, json_body, read_object
 from ingest.api.edge import (
     Edge,
     ReadsJobs,
@@ -23,28 +23,42 @@ from ingest.api.edge import (
     WritesJobs,
     database_errors,
 )
+from ingest.api.etag import tagged
+from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.moderated import allow
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, documented
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
 from ingest.store import jobs as store
 from ingest.submission import InvalidSubmission, Submission, SubmitBody, submission
 from ingest.view import TERMINAL_STATUSES, event_json, job_json
-from schemas.job import Violation, canonical_job_id
+from schemas.job import canonical_job_id
 from schemas.records import JobRequested
-from schemas.states import Status
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 #: How long an answer waits for Kafka; the relay has what was not acknowledged by then.
 PRODUCE_DEADLINE: Final = 2.0
 #: What Kafka did not acknowledge, the relay sends again.
 _RELAYED: Final = contextlib.suppress(NotProduced)
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SubmitBody.model_json_schema()}},
-    }
+#: Of a submit: what may be wrong with it.
+REFUSALS: Final = (
+    *BODY_REFUSALS,
+    "invalid_request",
+    "idempotency_conflict",
+    "idempotency_in_flight",
+    "overloaded",
+)
+
+#: What the store refuses, and what the client is told.
+CONFLICTS: Final[dict[type[Exception], str]] = {
+    store.KeyConflict: "idempotency_conflict",
+    store.KeyInFlight: "idempotency_in_flight",
+    store.JobConflict: "job_conflict",
+    store.JobDeleted: "job_deleted",
 }
+
+#: A job's id in a path; what is none is no job.
+PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"format": "uuid"})]
 
 
 def job_uuid(text: str) -> uuid.UUID:
@@ -55,17 +69,18 @@ def job_uuid(text: str) -> uuid.UUID:
     return uuid.UUID(job_id)
 
 
-@router.post("", status_code=202, openapi_extra=_BODY)
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobBody,
+    responses=documented(*REFUSALS, "job_conflict", "job_deleted"),
+    openapi_extra=json_body(SubmitBody),
+)
 async def submit_job(
-    request: Request,
-    edge: UsesEdge,
-    identity: SubmitsJobs,
-    idempotency_key: Annotated[str | None, Header()] = None,
-) -> JSONResponse:
+    request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Accept a job: once committed it is rendered, whatever becomes of this answer."""
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= store.MAX_KEY:
-        wrong = Violation("Idempotency-Key", "invalid", f"Use 1 to {store.MAX_KEY} characters.")
-        raise Problem("invalid_request", errors=[wrong])
+    key = plain_key(idempotency_key)
     body, now = await read_object(request), datetime.now(UTC)
     try:
         asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
@@ -75,14 +90,14 @@ async def submit_job(
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")
-    done = await _commit(edge, asked, idempotency_key, now)
+    done = await _commit(edge, asked, key, now)
     if done.created:
         crash_point("after_submit_commit")
         edge.submitted()
         await hand_over(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
     shown = job_json(done.row)
-    return JSONResponse(shown, 202, {"Location": shown["links"]["self"]})
+    return Json(shown, 202, {"Location": shown["links"]["self"]})
 
 
 async def _commit(
@@ -93,12 +108,9 @@ async def _commit(
     try:
         with database_errors():
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
-    except store.KeyConflict:
+    except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem("idempotency_conflict") from None
-    except store.JobConflict:
-        SUBMITTED.labels("conflict").inc()
-        raise Problem("job_conflict") from None
+        raise Problem(CONFLICTS[type(error)]) from None
 
 
 async def hand_over(edge: Edge, row: store.Row) -> None:
@@ -108,59 +120,55 @@ async def hand_over(edge: Edge, row: store.Row) -> None:
         await edge.producer.request(asked, row["priority"], traceparent(), PRODUCE_DEADLINE)
 
 
-@router.get("")
-async def list_jobs(
-    edge: UsesEdge,
-    identity: ReadsJobs,
-    status: Annotated[Status | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(alias="cursor", max_length=64)] = None,
-) -> dict[str, Any]:
-    """The tenant's jobs, newest first; ``next_cursor`` goes on where the page ends."""
-    try:
-        position = None if after is None else cursor.decode(after)
-    except cursor.InvalidCursor as error:
-        wrong = Violation("cursor", "invalid_cursor", f"{error}.")
-        raise Problem("invalid_request", errors=[wrong]) from None
-    async with edge.connection() as connection:
-        rows = await store.page(connection, identity.tenant_id, status, position, limit + 1)
-    following = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        following = cursor.encode(cursor.Position(last["created_at"], last["job_id"]))
-    return {"data": [job_json(row) for row in rows[:limit]], "next_cursor": following}
-
-
-@router.get("/{job_id}")
-async def get_job(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict[str, Any]:
-    """One job."""
-    return job_json(await job_row(edge, identity.tenant_id, job_id))
+@router.get(
+    "/{job_id}",
+    response_model=JobBody,
+    responses=documented("not_found", "job_deleted") | NOT_MODIFIED,
+)
+async def get_job(
+    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
+) -> Response:
+    """One job. With If-None-Match, a poll that finds nothing new has no body."""
+    answer = Json(job_json(await job_row(edge, identity.tenant_id, job_id)))
+    return tagged(request, answer)
 
 
 async def job_row(edge: Edge, tenant_id: str, job_id: str) -> store.Row:
     """The tenant's job of that id.
 
     Raises:
-        Problem: not_found, also when it is another tenant's.
+        Problem: not_found, also when it is another tenant's; job_deleted.
     """
     async with edge.connection() as connection:
         row = await store.get(connection, tenant_id, job_uuid(job_id))
     if row is None:
         raise Problem("not_found")
+    if row["deleted_at"] is not None:
+        raise Problem("job_deleted")
     return row
 
 
-@router.get("/{job_id}/timeline")
-async def get_timeline(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict[str, Any]:
+@router.get(
+    "/{job_id}/timeline",
+    response_model=Timeline,
+    responses=documented("not_found", "job_deleted"),
+)
+async def get_timeline(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """What happened to the job, in the order of the log."""
     row = await job_row(edge, identity.tenant_id, job_id)
     async with edge.connection() as connection:
         events = await store.events(connection, row["job_id"])
-    return {"id": str(row["job_id"]), "data": [event_json(event) for event in events]}
+    shown = [event_json(event) for event in events]
+    return Json({"id": str(row["job_id"]), "data": shown})
 
 
-@router.post("/{job_id}/cancel", status_code=202)
-async def cancel_job(job_id: str, edge: UsesEdge, identity: WritesJobs) -> dict[str, Any]:
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    response_model=JobBody,
+    responses=documented("not_found", "job_deleted", "job_ended"),
+)
+async def cancel_job(job_id: PathId, edge: UsesEdge, identity: WritesJobs) -> Response:
     """Have the job cancelled: durable once answered, and harmless to repeat."""
     found = job_uuid(job_id)
     async with edge.connection() as connection:
@@ -169,10 +177,18 @@ async def cancel_job(job_id: str, edge: UsesEdge, identity: WritesJobs) -> dict[
         )
     if row is None:
         raise Problem("not_found")
+    if row["deleted_at"] is not None:
+        raise Problem("job_deleted")
     if row["status"] in TERMINAL_STATUSES:
         raise Problem("job_ended", f"It is {row['status']}.", extra={"job": job_json(row)})
-    with span("CancelRequested publish", SpanKind.PRODUCER, job_id=str(found)), _RELAYED:
+    await pass_on_cancel(edge, row)
+    return Json(job_json(row), 202)
+
+
+async def pass_on_cancel(edge: Edge, row: store.Row) -> None:
+    """Tell the scheduler of a committed cancel; what Kafka does not take now, the relay sends."""
+    job_id = str(row["job_id"])
+    with span("CancelRequested publish", SpanKind.PRODUCER, job_id=job_id), _RELAYED:
         await edge.producer.cancel(
-            str(found), row["tenant_id"], row["pool"], traceparent(), PRODUCE_DEADLINE
+            job_id, row["tenant_id"], row["pool"], traceparent(), PRODUCE_DEADLINE
         )
-    return job_json(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -12,8 +12,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
-from ingest.api.jobs import job_row
+from ingest.api.jobs import PathId, job_row
 from ingest.api.problems import Problem
+from ingest.api.video import artifact_of
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 #: The guard takes no larger manifest.
@@ -23,12 +24,10 @@ _VIDEO: Final = ".mp4"
 
 
 @router.get("/{job_id}/manifest", response_model=None)
-async def get_manifest(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> Response:
+async def get_manifest(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """The manifest beside the finished video, as it was sealed; its ETag is its SHA-256."""
     row = await job_row(edge, identity.tenant_id, job_id)
-    artifact = row["artifact"]
-    if artifact is None:
-        raise Problem("video_not_ready", f"The job is {row['status']}.")
+    artifact = artifact_of(row, datetime.now(UTC))
     stem = artifact["key"].removesuffix(_VIDEO)
     sealed = sealed_manifest(await _fetch(edge, artifact["bucket"], f"{stem}.json"), artifact)
     content = await _fetch(edge, artifact["bucket"], f"{stem}.manifest.json")

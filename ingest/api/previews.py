@@ -11,7 +11,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from infra.telemetry import log
+from ingest.api.bodies import NOT_MODIFIED
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
-from ingest.api.jobs import job_row
+from ingest.api.etag import matches
+from ingest.api.jobs import PathId, job_row
 from ingest.api.problems import Problem, documented
+from ingest.api.video import artifact_of
 from ingest.preview import Kind
 from ingest.preview_pool import MAX_PICTURE, PreviewFailed, PreviewsBusy, make
 from ingest.store.jobs import Row
@@ -38,24 +41,25 @@ _FORM: Final[Mapping[Kind, tuple[str, str]]] = {
     "thumbnail": ("image/webp", "1.webp"),
     "spritesheet": ("image/jpeg", "1.jpg"),
 }
+_BINARY: Final = {"type": "string", "format": "binary"}
 _CODES: Final = (
-    "unauthenticated",
-    "forbidden",
     "not_found",
+    "job_deleted",
     "video_not_ready",
+    "video_expired",
     "preview_failed",
     "overloaded",
-    "dependency_unavailable",
 )
 
 
 def _documented(media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {media: {}}, "description": "The picture."}, **documented(*_CODES)}
+    picture = {"content": {media: {"schema": _BINARY}}, "description": "The picture."}
+    return {200: picture, **NOT_MODIFIED, **documented(*_CODES)}
 
 
 @router.get("/{job_id}/thumbnail", response_class=Response, responses=_documented("image/webp"))
 async def get_thumbnail(
-    request: Request, job_id: str, edge: UsesEdge, identity: ReadsJobs
+    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
 ) -> Response:
     """The frame in the middle of the video, WebP in the video's size."""
     row = await job_row(edge, identity.tenant_id, job_id)
@@ -64,7 +68,7 @@ async def get_thumbnail(
 
 @router.get("/{job_id}/spritesheet", response_class=Response, responses=_documented("image/jpeg"))
 async def get_spritesheet(
-    request: Request, job_id: str, edge: UsesEdge, identity: ReadsJobs
+    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
 ) -> Response:
     """Up to 25 frames, evenly spread, in rows of five: a JPEG, each frame 160 pixels wide."""
     row = await job_row(edge, identity.tenant_id, job_id)
@@ -81,14 +85,14 @@ async def picture(edge: Edge, row: Row, kind: Kind, request: Request) -> Respons
     """The answer that holds a job's picture.
 
     Raises:
-        Problem: video_not_ready, preview_failed, overloaded or dependency_unavailable.
+        Problem: video_not_ready, video_expired, preview_failed, overloaded or
+            dependency_unavailable.
     """
-    if row["artifact"] is None:
-        raise Problem("video_not_ready", f"The job is {row['status']}.")
+    artifact_of(row, datetime.now(UTC))
     key = picture_key(row, kind)
     headers = {"ETag": f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'}
     headers["Cache-Control"] = "private, no-cache"
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     content = await _fetch(edge, key) or await _make(edge, row, kind, key)
     return Response(content, headers=headers, media_type=_FORM[kind][0])
@@ -174,6 +178,7 @@ async def _keep(edge: Edge, row: Row, key: str, content: bytes) -> None:
 async def _still_there(edge: Edge, row: Row) -> bool:
     try:
         now = await job_row(edge, row["tenant_id"], str(row["job_id"]))
+        artifact_of(now, datetime.now(UTC))
     except Problem:
         return False
-    return now["artifact"] is not None
+    return True

@@ -119,8 +119,8 @@ class _Answer(JSONResponse):
         await JSONResponse(told.body.model_dump(), told.status, told.headers)(scope, receive, send)
 
 
-def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The response that a problem is."""
+def content_of(problem: Problem) -> dict[str, Any]:
+    """The members of a problem's body; see :class:`ProblemBody`."""
     reason = REASONS[problem.code]
     body: dict[str, Any] = {
         "type": _TYPE + problem.code,
@@ -136,13 +136,18 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
             {"field": v.field, "code": v.code, "message": v.message}
             for v in problem.errors[:_MAX_ERRORS]
         ]
+    return body
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response that a problem is."""
     sent = dict(headers or {})
     if problem.code in _RETRY_AFTER:
         given = problem.retry_after
         sent["Retry-After"] = _RETRY_AFTER[problem.code] if given is None else str(given)
     if problem.code == "unauthenticated":
         sent["WWW-Authenticate"] = 'Bearer realm="ttv"'
-    return _Answer(problem, body, sent)
+    return _Answer(problem, content_of(problem), sent)
 
 
 async def _problem(_: Request, error: Problem) -> Response:

@@ -17,7 +17,9 @@ from starlette.responses import Response
 
 from infra.crash import crash_point
 from infra.telemetry import traceparent
-from ingest.api.body import read_object
+from ingest.api.bodies import NOT_MODIFIED
+from ingest.api.body import json_body, read_object
+from ingest.api.deletion import erase
 from ingest.api.edge import (
     Edge,
     ReadsJobs,
@@ -27,17 +29,19 @@ from ingest.api.edge import (
     database_errors,
 )
 from ingest.api.form import ignore_body, read_form
-from ingest.api.jobs import cancel_job, hand_over, job_row, job_uuid
+from ingest.api.idempotency import IdempotencyKey, plain_key
+from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row, job_uuid
 from ingest.api.moderated import allow
 from ingest.api.previews import picture
 from ingest.api.problems import Problem
-from ingest.api.video import presigned, stream
+from ingest.api.video import artifact_of, link_life, presigned, stream
 from ingest.cursor import Position
+from ingest.listing import Filters
 from ingest.metrics import SUBMITTED
 from ingest.openai import creating, shapes
 from ingest.openai.errors import ROOT, ErrorBody, described
 from ingest.openai.mapping import poll_after_ms
-from ingest.store import creates, videos
+from ingest.store import creates, listing
 from ingest.store import jobs as store
 from ingest.store.keys import Identity
 from ingest.submission import InvalidSubmission, Submission, submission
@@ -46,17 +50,21 @@ from schemas.job import Violation
 router: Final = APIRouter(prefix=ROOT, tags=["openai"])
 _COUNT: Final = re.compile(r"[0-9]{1,4}")
 _POLL: Final = "openai-poll-after-ms"
-_COMMON: Final = ("unauthenticated", "forbidden", "rate_limited", "dependency_unavailable")
-_BODIES: Final = ("malformed_body", "request_timeout", "body_too_large", "unsupported_media_type")
-_SCHEMA: Final = creating.VideoBody.model_json_schema()
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": _SCHEMA},
-            "multipart/form-data": {"schema": _SCHEMA},
-        },
-    }
+#: What is said of a body that may come in two ways.
+_BODY: Final = json_body(creating.VideoBody)
+_BODY["requestBody"]["content"] |= {
+    "multipart/form-data": {"schema": creating.VideoBody.model_json_schema()}
+}
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The MP4, or the picture that was asked for.",
+        "content": dict.fromkeys(("video/mp4", "image/webp", "image/jpeg"), _BINARY),
+    },
+    206: {
+        "description": "The part of the MP4 that Range names.",
+        "content": {"video/mp4": _BINARY},
+    },
 }
 
 
@@ -76,12 +84,11 @@ RetryCount = Annotated[
     response_model=shapes.Video,
     openapi_extra=_BODY,
     responses=described(
-        *_COMMON,
-        *_BODIES,
-        "invalid_request",
+        *REFUSALS,
         "job_conflict",
-        "idempotency_conflict",
-        "overloaded",
+        "job_deleted",
+        "prompt_blocked",
+        "rate_limited",
     ),
 )
 async def create_video(
@@ -90,20 +97,18 @@ async def create_video(
     response: Response,
     edge: UsesEdge,
     identity: SubmitsJobs,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: IdempotencyKey = None,
     retry_count: RetryCount = None,
 ) -> shapes.Video:
     """Create a video. A client's retry within ten minutes is answered with the first one's."""
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= store.MAX_KEY:
-        wrong = Violation("Idempotency-Key", "invalid", f"Use 1 to {store.MAX_KEY} characters.")
-        raise Problem("invalid_request", errors=[wrong])
+    key = plain_key(idempotency_key)
     asked = await _asked(request, edge, identity)
     await allow(edge, asked.request, str(identity.key_id))
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")
     create = creates.Create(str(identity.key_id), asked.fingerprint(), _retries(retry_count), began)
-    done = await _commit(edge, asked, idempotency_key, create)
+    done = await _commit(edge, asked, key, create)
     if done.created:
         crash_point("after_submit_commit")
         edge.submitted()
@@ -138,10 +143,9 @@ async def _commit(
             if key is not None:
                 return await store.submit(edge.database, row, key, create.fingerprint)
             return await creates.submit(edge.database, row, create)
-    except (store.KeyConflict, store.JobConflict) as error:
+    except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        of_key = isinstance(error, store.KeyConflict)
-        raise Problem("idempotency_conflict" if of_key else "job_conflict") from None
+        raise Problem(CONFLICTS[type(error)]) from None
 
 
 def _retries(text: str | None) -> int:
@@ -154,29 +158,32 @@ def _poll(row: store.Row) -> str:
     return str(poll_after_ms(age.total_seconds()))
 
 
-@router.get("", response_model=shapes.VideoList, responses=described(*_COMMON, "invalid_request"))
+@router.get("", response_model=shapes.VideoList, responses=described("invalid_request"))
 async def list_videos(
     edge: UsesEdge,
     identity: ReadsJobs,
     after: Annotated[str | None, Query(max_length=64, description="The last one's id.")] = None,
     limit: Annotated[int, Query(ge=0, le=100)] = 20,
-    order: Annotated[videos.Order, Query(description="By age; desc: newest first.")] = "desc",
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By age; desc: newest first.")
+    ] = "desc",
 ) -> shapes.VideoList:
     """The tenant's videos, whichever API they were asked for through."""
     async with edge.connection() as connection:
         start: Position | None = None
         if after is not None:
-            start = await videos.position(connection, identity.tenant_id, _listed(after))
+            start = await listing.position(connection, identity.tenant_id, _listed(after))
             if start is None:
                 raise _unknown_after()
-        rows = await videos.page(connection, identity.tenant_id, start, limit + 1, order)
+        wanted = Filters(ascending=order == "asc")
+        rows = await listing.page(connection, identity.tenant_id, wanted, start, limit + 1)
     return shapes.page(rows, limit)
 
 
 def _listed(after: str) -> uuid.UUID:
     try:
         return job_uuid(after)
-    except Problem:
+    except Problem:  # what is no UUID is no video either
         raise _unknown_after() from None
 
 
@@ -188,7 +195,6 @@ def _unknown_after() -> Problem:
 _NO_MORE: Final[dict[str, Any]] = {
     "status_code": 400,
     "response_model": ErrorBody,
-    "responses": described(*_COMMON),
     "response_description": "`unsupported`: it cannot be done.",
 }
 
@@ -211,9 +217,11 @@ async def refuse_character(identity: ReadsJobs) -> ErrorBody:
     raise Problem("unsupported")
 
 
-@router.get("/{video_id}", response_model=shapes.Video, responses=described(*_COMMON, "not_found"))
+@router.get(
+    "/{video_id}", response_model=shapes.Video, responses=described("not_found", "job_deleted")
+)
 async def get_video(
-    video_id: str, response: Response, edge: UsesEdge, identity: ReadsJobs
+    video_id: PathId, response: Response, edge: UsesEdge, identity: ReadsJobs
 ) -> shapes.Video:
     """One video. `openai-poll-after-ms` says when to ask again."""
     row = await job_row(edge, identity.tenant_id, video_id)
@@ -224,45 +232,34 @@ async def get_video(
 @router.delete(
     "/{video_id}",
     response_model=shapes.VideoDeleted,
-    responses=described(*_COMMON, "not_found"),
+    responses=described("not_found"),
 )
-async def delete_video(video_id: str, edge: UsesEdge, identity: WritesJobs) -> shapes.VideoDeleted:
+async def delete_video(
+    video_id: PathId, edge: UsesEdge, identity: WritesJobs
+) -> shapes.VideoDeleted:
     """Delete a video. One that is being made is stopped on its GPU first."""
-    await _erase(video_id, edge, identity)
-    return shapes.VideoDeleted(id=video_id.lower(), deleted=True, object="video.deleted")
-
-
-async def _erase(video_id: str, edge: Edge, identity: Identity) -> None:
-    try:
-        await cancel_job(video_id, edge, identity)
-    except Problem as problem:
-        if problem.code != "job_ended":
-            raise
+    row = await erase(edge, identity, video_id)
+    return shapes.VideoDeleted(id=str(row["job_id"]), deleted=True, object="video.deleted")
 
 
 @router.get(
     "/{video_id}/content",
     response_class=Response,
-    responses={
-        200: {
-            "description": "The MP4, or the picture that was asked for.",
-            "content": {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}},
-        },
-        206: {"description": "The part of the MP4 that `Range` names."},
-        304: {"description": "It is still what `If-None-Match` names."},
-        **described(
-            *_COMMON,
-            "not_found",
-            "video_not_ready",
-            "range_not_satisfiable",
-            "preview_failed",
-            "overloaded",
-        ),
-    },
+    responses=_CONTENT
+    | NOT_MODIFIED
+    | described(
+        "not_found",
+        "job_deleted",
+        "video_not_ready",
+        "video_expired",
+        "range_not_satisfiable",
+        "preview_failed",
+        "overloaded",
+    ),
 )
 async def get_content(
     request: Request,
-    video_id: str,
+    video_id: PathId,
     edge: UsesEdge,
     identity: ReadsJobs,
     variant: Annotated[Literal["video", "thumbnail", "spritesheet"], Query()] = "video",
@@ -271,8 +268,7 @@ async def get_content(
     row = await job_row(edge, identity.tenant_id, video_id)
     if variant != "video":
         return await picture(edge, row, variant, request)
-    artifact = row["artifact"]
-    if artifact is None:
-        raise Problem("video_not_ready", f"The video is {shapes.video(row).status}.")
-    link = presigned(edge, artifact, f"{row['job_id']}.mp4")
+    now = datetime.now(UTC)
+    artifact = artifact_of(row, now)
+    link = presigned(edge, artifact, f"{row['job_id']}.mp4", link_life(edge, row, now))
     return await stream(edge, link, artifact, request)

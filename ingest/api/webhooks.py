@@ -6,19 +6,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from ingest.api.body import read_object
+from ingest.api.bodies import DeliveryList, EndpointList, EndpointMade, Json
+from ingest.api.body import BODY_REFUSALS, json_body, read_object
 from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, documented
+from ingest.shapes import WebUrl, web_url
 from ingest.store import webhooks as store
 from ingest.submission import shape_errors
 from ingest.view import moment
-from schemas.job import Violation, valid_url
+from schemas.job import Violation
 
 router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -30,18 +31,15 @@ class EndpointBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(description="http or https, without a password.")
+    url: WebUrl = Field(description="http or https, without a password.")
     events: list[Kind] | None = Field(
         None, min_length=1, max_length=5, description="Which ends to tell of; all when left out."
     )
 
 
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": EndpointBody.model_json_schema()}},
-    }
-}
+PathId = Annotated[
+    str, Path(description="The endpoint's id.", json_schema_extra={"format": "uuid"})
+]
 
 
 def endpoint_json(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -73,14 +71,20 @@ def delivery_json(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-@router.post("", status_code=201, openapi_extra=_BODY)
-async def add_webhook(request: Request, edge: UsesEdge, identity: WritesWebhooks) -> JSONResponse:
+@router.post(
+    "",
+    status_code=201,
+    response_model=EndpointMade,
+    responses=documented(*BODY_REFUSALS, "invalid_request"),
+    openapi_extra=json_body(EndpointBody),
+)
+async def add_webhook(request: Request, edge: UsesEdge, identity: WritesWebhooks) -> Response:
     """Register an endpoint. The answer alone holds its secret: keep it."""
     try:
         body = EndpointBody.model_validate(await read_object(request))
     except ValidationError as error:
         raise Problem("invalid_request", errors=shape_errors(error)) from None
-    if not valid_url(body.url):
+    if not web_url(body.url):
         wrong = Violation("url", "invalid_url", "Use an http or https URL without a password.")
         raise Problem("invalid_request", errors=[wrong])
     kinds = None if body.events is None else sorted(set(body.events))
@@ -91,19 +95,21 @@ async def add_webhook(request: Request, edge: UsesEdge, identity: WritesWebhooks
         raise Problem("invalid_request", errors=[wrong])
     shown = endpoint_json(row) | {"secret": row["secret"]}
     location = f"/v1/webhooks/{shown['id']}"
-    return JSONResponse(shown, 201, {"Location": location, "Cache-Control": "no-store"})
+    return Json(shown, 201, {"Location": location, "Cache-Control": "no-store"})
 
 
-@router.get("")
-async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> dict[str, Any]:
+@router.get("", response_model=EndpointList)
+async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> Response:
     """The tenant's endpoints, oldest first."""
     async with edge.connection() as connection:
         rows = await store.endpoints(connection, identity.tenant_id)
-    return {"data": [endpoint_json(row) for row in rows]}
+    return Json({"data": [endpoint_json(row) for row in rows]})
 
 
-@router.delete("/{endpoint_id}", status_code=204, response_model=None)
-async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> Response:
+@router.delete(
+    "/{endpoint_id}", status_code=204, response_model=None, responses=documented("not_found")
+)
+async def remove_webhook(endpoint_id: PathId, edge: UsesEdge, identity: WritesWebhooks) -> Response:
     """Remove an endpoint; what is still due there is not sent."""
     found: uuid.UUID = job_uuid(endpoint_id)
     async with edge.connection() as connection:
@@ -112,17 +118,21 @@ async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebho
     return Response(status_code=204)
 
 
-@router.get("/{endpoint_id}/deliveries")
+@router.get(
+    "/{endpoint_id}/deliveries",
+    response_model=DeliveryList,
+    responses=documented("not_found", "invalid_request"),
+)
 async def list_deliveries(
-    endpoint_id: str,
+    endpoint_id: PathId,
     edge: UsesEdge,
     identity: ReadsWebhooks,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> dict[str, Any]:
+) -> Response:
     """The endpoint's newest deliveries."""
     found = job_uuid(endpoint_id)
     async with edge.connection() as connection:
         rows = await store.deliveries_of(connection, identity.tenant_id, found, limit)
     if rows is None:
         raise Problem("not_found")
-    return {"data": [delivery_json(row) for row in rows]}
+    return Json({"data": [delivery_json(row) for row in rows]})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_args
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
@@ -125,9 +126,18 @@ def form_body(fields: Iterable[tuple[str, str]], file: str | None = None) -> dic
     return body
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a field may have, whatever else is said of them."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return set().union(*(_kinds(kind) for kind in get_args(annotation)))
+    return {annotation}
+
+
 def _typed(name: str, text: str) -> Any:
     field = VideoBody.model_fields.get(name)
-    kinds = get_args(field.annotation) if field is not None else ()
+    kinds = _kinds(field.annotation) if field is not None else set()
     if str in kinds:
         return text
     if bool in kinds and text in {"true", "false"}:

@@ -6,7 +6,7 @@ The client retries 408, 409, 429 and 5xx by itself, unless ``x-should-retry`` sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -16,7 +16,7 @@ from schemas.reasons import REASONS
 #: Below this path, errors have this shape.
 ROOT: Final = "/v1/videos"
 #: Statuses that mean something else to the client, or nothing.
-_STATUS: Final = {"idempotency_conflict": 409}
+_STATUS: Final = {"idempotency_conflict": 409, "job_deleted": 404, "video_expired": 404}
 #: What a repeat cannot change, though its status would have the client try.
 _FINAL: Final = frozenset(
     {"idempotency_conflict", "job_conflict", "job_ended", "preview_failed", "video_not_ready"}
@@ -27,6 +27,7 @@ _TYPES: Final = {
     429: "rate_limit_error",
 }
 _SAID: Final = 5
+_SCHEMA: Final = "#/components/schemas/ErrorBody"
 
 
 class ErrorDetail(BaseModel):
@@ -91,14 +92,14 @@ def status_of(code: str) -> int:
     return _STATUS.get(code) or (400 if REASONS[code].status == 422 else REASONS[code].status)
 
 
-def described(*codes: str) -> dict[int | str, dict[str, object]]:
+def described(*codes: str) -> dict[int | str, dict[str, Any]]:
     """What a route's ``responses`` say of the problems that it may answer with."""
-    found: dict[int | str, dict[str, object]] = {}
+    found: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         line = f"`{code}`: {REASONS[code].title}."
         before = found.get(status_of(code), {}).get("description")
         found[status_of(code)] = {
-            "model": ErrorBody,
             "description": f"{before} {line}" if before else line,
+            "content": {"application/json": {"schema": {"$ref": _SCHEMA}}},
         }
     return found

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final, Literal
 
@@ -71,14 +70,6 @@ def progress_of(row: Mapping[Any, Any]) -> int:
     report = row.get("progress") or {}
     step, total = report.get("step") or 0, report.get("total") or 0
     return min(99, max(0, 100 * step // total)) if total > 0 else 0
-
-
-def expiry_of(row: Mapping[Any, Any]) -> datetime | None:
-    """Until when the video is kept: None without an end, and while there is no video."""
-    if row["artifact"] is None or row["retention_s"] is None or row["completed_at"] is None:
-        return None
-    kept: datetime = row["completed_at"] + timedelta(seconds=row["retention_s"])
-    return kept
 
 
 def spec_value(row: Mapping[Any, Any], name: str) -> Any:

@@ -39,7 +39,7 @@ class Video(BaseModel):
     created_at: int = Field(description="Unix time.")
     completed_at: int | None = Field(description="Unix time of its end, also of a failure.")
     expires_at: int | None = Field(description="Unix time until which the video is kept.")
-    prompt: str | None = Field(description="What it is made from; null once that is erased.")
+    prompt: str | None = Field(description="What it is made from.")
     size: str = Field(description="WIDTHxHEIGHT in pixels.")
     seconds: str = Field(description="Its length: (frames - 1) / 30.")
     remixed_from_video_id: str | None = Field(description="Always null: nothing can be remixed.")
@@ -80,7 +80,8 @@ def _error(row: Mapping[Any, Any]) -> VideoError | None:
 def video(row: Mapping[Any, Any]) -> Video:
     """The video that a job's row is."""
     job_id, status = str(row["job_id"]), mapping.video_status(row)
-    content = f"/v1/videos/{job_id}/content" if row["artifact"] else None
+    kept = row["artifact"] and row["video_gone_at"] is None
+    content = f"/v1/videos/{job_id}/content" if kept else None
     return Video(
         id=job_id,
         object="video",
@@ -89,7 +90,7 @@ def video(row: Mapping[Any, Any]) -> Video:
         progress=mapping.progress_of(row),
         created_at=int(row["created_at"].timestamp()),
         completed_at=_unix(row["completed_at"]),
-        expires_at=_unix(mapping.expiry_of(row)),
+        expires_at=_unix(row["video_expires_at"]),
         prompt=mapping.spec_value(row, "prompt"),
         size=f"{mapping.spec_value(row, 'width')}x{mapping.spec_value(row, 'height')}",
         seconds=mapping.seconds_of(mapping.spec_value(row, "num_frames")),

@@ -54,6 +54,7 @@ async def submit(database: AsyncEngine, row: Mapping[str, Any], asked: Create) -
 
     Raises:
         JobConflict: another tenant or another spec has the id.
+        JobDeleted: the tenant deleted the job of the given id.
     """
     async with database.begin() as connection:
         await _take_turn(connection, asked)
@@ -80,6 +81,7 @@ async def _repeated(connection: AsyncConnection, asked: Create) -> Row | None:
             video_creates.c.credential == asked.credential,
             video_creates.c.fingerprint == asked.fingerprint,
             video_creates.c.created_at > func.clock_timestamp() - WINDOW,
+            jobs.c.deleted_at.is_(None),
         )
         .order_by(video_creates.c.create_id.desc())
         .limit(1)

@@ -7,16 +7,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import and_, func, select, tuple_, update
+from sqlalchemy import and_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ingest.cursor import Position
 from ingest.submission import Submission
 from ingest.tables import idempotency_keys, jobs, timeline
-from ingest.view import TERMINAL_STATUSES
+from ingest.view import TERMINAL_STATUSES, as_submitted
 from schemas.job import DEFAULT_POOL, job_id_of_key, spec_digest, spec_of
 
 Row = Mapping[Any, Any]
@@ -26,8 +25,16 @@ class JobConflict(Exception):
     """The job id belongs to another request."""
 
 
+class JobDeleted(Exception):
+    """The job was deleted by its owner."""
+
+
 class KeyConflict(Exception):
     """The Idempotency-Key was used for another request."""
+
+
+class KeyInFlight(Exception):
+    """The first request with this Idempotency-Key has not been answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,13 @@ class Submitted:
 
     row: Row
     created: bool
+
+
+class KeyOfJob(NamedTuple):
+    """What an Idempotency-Key is bound to, and since when."""
+
+    job_id: uuid.UUID
+    at: datetime
 
 
 def job_id_for(submission: Submission, idempotency_key: str | None) -> str:
@@ -81,7 +95,9 @@ async def submit(
 
     Raises:
         KeyConflict: the tenant used the key for another request.
+        KeyInFlight: the first request with the key is under way.
         JobConflict: another tenant or another spec has the id.
+        JobDeleted: the tenant deleted the job.
     """
     async with database.begin() as connection:
         if idempotency_key is not None:
@@ -96,6 +112,7 @@ async def add(connection: AsyncConnection, row: Mapping[str, Any]) -> Submitted:
 
     Raises:
         JobConflict: another tenant or another spec has the id.
+        JobDeleted: the tenant deleted the job.
     """
     made = await connection.execute(
         insert(jobs).values(row).on_conflict_do_nothing().returning(*jobs.c)
@@ -105,6 +122,8 @@ async def add(connection: AsyncConnection, row: Mapping[str, Any]) -> Submitted:
         return Submitted(new, created=True)
     found = await connection.execute(select(jobs).where(jobs.c.job_id == row["job_id"]))
     existing = found.mappings().one()
+    if existing["deleted_at"] is not None and existing["tenant_id"] == row["tenant_id"]:
+        raise JobDeleted
     if not same_request(existing, row):
         raise JobConflict
     return Submitted(existing, created=False)
@@ -121,31 +140,57 @@ async def _claim_key(
     connection: AsyncConnection, row: Mapping[str, Any], key: str, fingerprint: str
 ) -> Row | None:
     """Bind the key to the job; the job it is bound to already, if that is the same request."""
+    known = await claim_key(connection, row["tenant_id"], row["job_id"], key, fingerprint)
+    if known is None:
+        return None
+    found = await get(connection, row["tenant_id"], known.job_id)
+    if found is None:
+        raise KeyConflict
+    if found["deleted_at"] is not None:
+        raise JobDeleted
+    return as_submitted(found)
+
+
+async def claim_key(
+    connection: AsyncConnection,
+    tenant_id: str,
+    job_id: uuid.UUID,
+    key: str,
+    fingerprint: str,
+) -> KeyOfJob | None:
+    """Bind the key to an id; what it is bound to already, if that is the same request.
+
+    The key's lock is held until the transaction ends; whoever finds it taken has come while the
+    first request is under way.
+
+    Raises:
+        KeyInFlight, KeyConflict.
+    """
+    hashed = hash_of_key(key)
+    lock = int.from_bytes(hashlib.sha256(tenant_id.encode() + b"\x00" + hashed).digest()[:8])
+    free = func.pg_try_advisory_xact_lock(lock - 2**63)
+    wanted = select(
+        literal(tenant_id), literal(hashed), literal(job_id), literal(fingerprint)
+    ).where(free)
+    columns = ["tenant_id", "key_hash", "job_id", "fingerprint"]
     made = await connection.execute(
-        insert(idempotency_keys)
-        .values(
-            tenant_id=row["tenant_id"],
-            key_hash=hash_of_key(key),
-            job_id=row["job_id"],
-            fingerprint=fingerprint,
-        )
-        .on_conflict_do_nothing()
+        insert(idempotency_keys).from_select(columns, wanted).on_conflict_do_nothing()
     )
     if made.rowcount:
         return None
     bound = await connection.execute(
-        select(idempotency_keys.c.fingerprint, *jobs.c)
-        .join(jobs, jobs.c.job_id == idempotency_keys.c.job_id)
-        .where(
-            idempotency_keys.c.tenant_id == row["tenant_id"],
-            idempotency_keys.c.key_hash == hash_of_key(key),
-            jobs.c.tenant_id == row["tenant_id"],
-        )
+        select(
+            idempotency_keys.c.job_id,
+            idempotency_keys.c.fingerprint,
+            idempotency_keys.c.created_at,
+        ).where(idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key_hash == hashed)
     )
-    found = bound.mappings().one_or_none()
-    if found is None or found["fingerprint"] != fingerprint:
+    found = bound.one_or_none()
+    if found is None:
+        raise KeyInFlight
+    if found.fingerprint != fingerprint:
         raise KeyConflict
-    return found
+    return KeyOfJob(found.job_id, found.created_at)
 
 
 def hash_of_key(key: str) -> bytes:
@@ -172,32 +217,13 @@ async def get(connection: AsyncConnection, tenant_id: str, job_id: uuid.UUID) ->
     return found.mappings().one_or_none()
 
 
-async def page(
-    connection: AsyncConnection,
-    tenant_id: str,
-    status: str | None,
-    after: Position | None,
-    limit: int,
-) -> Sequence[Row]:
-    """Up to ``limit`` of the tenant's jobs, newest first, after a position."""
-    query = select(jobs).where(jobs.c.tenant_id == tenant_id)
-    if status is not None:
-        query = query.where(jobs.c.status == status)
-    if after is not None:
-        query = query.where(
-            tuple_(jobs.c.created_at, jobs.c.job_id) < tuple_(after.created_at, after.job_id)
-        )
-    query = query.order_by(jobs.c.created_at.desc(), jobs.c.job_id.desc()).limit(limit)
-    return (await connection.execute(query)).mappings().all()
-
-
 async def ask_cancel(
     connection: AsyncConnection, tenant_id: str, job_id: uuid.UUID, again_after: float
 ) -> Row | None:
     """Note durably that the job is to be cancelled, unless it has ended.
 
     Returns:
-        The job's row as it is now, ended or not; None when the tenant has no such job.
+        The job's row as it is now, ended, deleted or not; None when the tenant has no such job.
     """
     now = datetime.now(UTC)
     asked = await connection.execute(
@@ -207,6 +233,7 @@ async def ask_cancel(
                 jobs.c.job_id == job_id,
                 jobs.c.tenant_id == tenant_id,
                 jobs.c.status.not_in(TERMINAL_STATUSES),
+                jobs.c.deleted_at.is_(None),
             )
         )
         .values(

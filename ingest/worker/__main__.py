@@ -25,6 +25,7 @@ from ingest.failures import places
 from ingest.produce import EdgeProducer
 from ingest.worker.audit import publish_audit
 from ingest.worker.completions import complete
+from ingest.worker.erasure import erase
 from ingest.worker.progress import follow_progress
 from ingest.worker.projection import project
 from ingest.worker.relay import relay
@@ -51,6 +52,7 @@ async def run(config: Settings) -> bool:
         "progress": follow_progress(config, database),
         "relay": relay(config, database, producer),
         "completions": complete(config, database),
+        "erasure": erase(config, database),
         "audit": publish_audit(database, producer),
         "sender": Sender(config, database).run(),
         "signal": stop.wait(),

@@ -15,6 +15,7 @@ from infra.settings import Settings
 from ingest.metrics import FEED_SKIPPED
 from ingest.read_model import Placed, job_columns, job_uuid
 from ingest.store import webhooks as store
+from ingest.store.erasures import SAID
 from ingest.tables import jobs
 from ingest.view import TERMINAL_STATUSES
 from ingest.webhooks.payload import delivery_id, payload, target_of
@@ -80,8 +81,10 @@ def deliveries_for(
         for endpoint in listeners
         if endpoint["events"] is None or event.kind in endpoint["events"]
     ]
-    if event.webhook_url is not None and valid_url(event.webhook_url):
-        targets.append((None, event.webhook_url))
+    # A deleted job's own URL is erased with it.
+    own = event.webhook_url if row["webhook_url"] is not None else None
+    if own is not None and valid_url(own):
+        targets.append((None, own))
     return [
         {
             "delivery_id": delivery_id(event.event_id, str(endpoint_id or url)),
@@ -103,4 +106,6 @@ def merged(columns: dict[str, Any], known: RowMapping | None) -> dict[str, Any]:
     if known is None or known["tenant_id"] != columns["tenant_id"]:
         return columns
     filled = {name: known[name] for name, value in columns.items() if value is None}
-    return columns | filled | {"created_at": known["created_at"]}
+    said = SAID if known["deleted_at"] is not None else {}
+    of_row = {"created_at": known["created_at"], "video_expires_at": known["video_expires_at"]}
+    return columns | filled | said | of_row

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, func, null, or_
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, null, or_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.settings import Settings
 from ingest.metrics import FEED_SKIPPED
 from ingest.read_model import Placed, event_row, folded
+from ingest.retention import FOR_EVER, Retention
+from ingest.store.erasures import SAID, deleted_among
 from ingest.tables import jobs, timeline
 from ingest.worker.feed import Happened, follow
 from schemas.states import STATUS_OF_KIND
@@ -35,6 +38,7 @@ _PLAIN: Final = (
     "webhook_url",
     "updated_at",
     "completed_at",
+    "video_expires_at",
     "event_partition",
     "event_offset",
 )
@@ -43,20 +47,46 @@ _PLAIN: Final = (
 async def project(settings: Settings, database: AsyncEngine) -> None:
     """Follow jobs.events for ever. Raises what :func:`ingest.worker.feed.follow` raises."""
     topic = Topics(settings.topic_prefix).events
-    await follow("projection", topic, settings, database, apply)
+    kept = Retention.of(settings)
+
+    async def write(connection: AsyncConnection, batch: Sequence[Happened]) -> None:
+        await apply(connection, batch, kept)
+
+    await follow("projection", topic, settings, database, write)
 
 
-async def apply(connection: AsyncConnection, batch: Sequence[Happened]) -> None:
-    """Write the rows of a batch. Events that were applied before change nothing."""
+async def apply(
+    connection: AsyncConnection, batch: Sequence[Happened], kept: Retention = FOR_EVER
+) -> None:
+    """Write the rows of a batch. Events that were applied before change nothing.
+
+    Args:
+        connection: In a transaction.
+        batch: Events in the log's order.
+        kept: For how long videos are.
+    """
     placed = [Placed(item.event, item.partition, item.offset) for item in batch]
     await connection.execute(
         insert(timeline).on_conflict_do_nothing(), [event_row(item) for item in placed]
     )
     rows = folded(placed)
     if rows:
-        await connection.execute(_upsert(), rows)
+        gone = await deleted_among(connection, [row["job_id"] for row in rows])
+        made = [_kept(row, kept) | _tombstone(gone.get(row["job_id"])) for row in rows]
+        await connection.execute(_upsert(), made)
     unknown = sum(item.event.kind not in STATUS_OF_KIND for item in batch)
     FEED_SKIPPED.labels("projection").inc(unknown)
+
+
+def _kept(row: dict[str, Any], kept: Retention) -> dict[str, Any]:
+    return row | {"video_expires_at": kept.expiry(row), "deleted_at": None}
+
+
+def _tombstone(deleted_at: datetime | None) -> dict[str, Any]:
+    """What a deleted job's row has instead of what the log says, also when it is made anew."""
+    if deleted_at is None:
+        return {}
+    return SAID | {"deleted_at": deleted_at}
 
 
 def _upsert() -> Insert:
@@ -66,6 +96,14 @@ def _upsert() -> Insert:
     changed: dict[str, Any] = {name: new[name] for name in _PLAIN}
     changed |= {name: func.coalesce(jobs.c[name], new[name]) for name in _KEPT}
     changed |= {name: _if_job(new.spec, new[name], jobs.c[name]) for name in _OF_JOB}
+    # Whatever the log still says: a deletion that came in between stands.
+    deleted = func.coalesce(jobs.c.deleted_at, new.deleted_at)
+    said = {name: bindparam(None, value, type_=jobs.c[name].type) for name, value in SAID.items()}
+    changed |= {
+        name: case((deleted.is_not(None), nothing), else_=changed[name])
+        for name, nothing in said.items()
+    }
+    changed["deleted_at"] = deleted
     # Progress belongs to a running attempt.
     running = and_(new.status == "processing", jobs.c.attempt == new.attempt)
     changed["progress"] = case((running, jobs.c.progress), else_=null())

@@ -23,7 +23,7 @@ def mp4(frames: int, width: int = 64, height: int = 64) -> bytes:
 
 def greys(picture: bytes, width: int, height: int) -> list[int]:
     """The grey in the middle of each tile of a picture, row by row; its tiles have these sides."""
-    with av.open(io.BytesIO(picture)) as container:
+    with av.open(io.BytesIO(picture), "r") as container:
         pixels = next(container.decode(video=0)).to_ndarray(format="gray")
     down, across = pixels.shape[0] // height, pixels.shape[1] // width
     return [

@@ -58,9 +58,14 @@ def test_a_tampered_cursor_is_refused(api: httpx2.Client, cursor: str) -> None:
     assert answer.json()["errors"][0]["field"] == "cursor"
 
 
-def test_a_cursor_opens_no_other_tenants_jobs(edge: EdgeStack, api: httpx2.Client) -> None:
+def test_a_cursor_is_refused_to_other_tenants_and_with_other_filters(
+    edge: EdgeStack, api: httpx2.Client
+) -> None:
     for n in range(2):
         api.post("/v1/jobs", json={"prompt": f"c{n}"})
     cursor = api.get("/v1/jobs", params={"limit": "1"}).json()["next_cursor"]
     with edge.client(add_key(edge, "stranger")) as other:
-        assert other.get("/v1/jobs", params={"cursor": cursor}).json()["data"] == []
+        for client, extra in ((other, {}), (api, {"order": "asc"}), (api, {"status": "pending"})):
+            answer = client.get("/v1/jobs", params={"cursor": cursor, **extra})
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["code"] == "invalid_cursor"

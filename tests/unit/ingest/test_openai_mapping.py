@@ -15,7 +15,7 @@ def row(*kinds: str) -> dict[str, Any]:
     """A job's row after these events."""
     events = happened(job(), *kinds)
     found = job_columns(Placed(events[-1], 0, 0)) | {"created_at": events[0].submitted_at}
-    return found | {"progress": None}
+    return found | {"progress": None, "video_expires_at": None, "video_gone_at": None}
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_progress_is_the_share_of_steps_and_full_only_with_a_video(
     assert shapes.video(row("Started") | {"progress": report}).progress == percent
 
 
-def test_a_kept_video_says_until_when() -> None:
-    video = shapes.video(row("Completed") | {"retention_s": 3600})
-    assert video.expires_at is not None
-    assert video.completed_at is not None
-    assert video.expires_at - video.completed_at == 3600
-    assert shapes.video(row("Completed")).expires_at is None
-    assert shapes.video(row("Failed") | {"retention_s": 3600}).expires_at is None
+def test_a_kept_video_says_until_when_and_a_gone_one_has_no_link() -> None:
+    until = datetime(2026, 1, 1, tzinfo=UTC)
+    kept = shapes.video(row("Completed") | {"video_expires_at": until})
+    assert kept.expires_at == until.timestamp()
+    assert kept.links.content == f"/v1/videos/{kept.id}/content"
+    gone = shapes.video(row("Completed") | {"video_expires_at": until, "video_gone_at": until})
+    assert (gone.status, gone.links.content) == ("completed", None)
 
 
 def test_the_longer_a_video_takes_the_less_often_it_is_asked_for() -> None:
