@@ -77,6 +77,11 @@ ERASURES: Final = Counter(
     ("cause", "outcome"),
 )
 ERASED_OBJECTS: Final = Counter("ttv_erased_objects_total", "Objects deleted.", ("cause",))
+PREVIEWS: Final = Counter(
+    "ttv_previews_total",
+    "Thumbnails and sheets asked for and not stored yet, by outcome: made, failed, busy.",
+    ("outcome",),
+)
 BREAKER_STATE: Final = Gauge(
     "ttv_breaker_state",
     "Circuit breaker of a dependency: 0 closed, 1 half-open, 2 open.",

@@ -240,6 +240,23 @@ issued_links: Final = Table(
     prefixes=["UNLOGGED"],
 )
 
+#: Each create through /v1/videos without an Idempotency-Key, for as long as it may be retried.
+video_creates: Final = Table(
+    "video_creates",
+    metadata,
+    Column("create_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("credential", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    # The highest retry that was given this job; 0: none.
+    Column("retried", Integer, nullable=False),
+    # Whether the first request is known to have come; not so when a retry was faster.
+    Column("first_seen", Boolean, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=func.clock_timestamp()),
+    Index("video_creates_by_body", "credential", "fingerprint", "create_id"),
+    Index("video_creates_by_age", "created_at"),
+)
+
 feed_offsets: Final = Table(
     "feed_offsets",
     metadata,

@@ -59,6 +59,12 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "video_not_ready": ReasonSpec(
         409, "The job has no video", "Wait until its status is completed."
     ),
+    "preview_failed": ReasonSpec(
+        500, "No picture could be made of the video", "Download the video itself."
+    ),
+    "unsupported": ReasonSpec(
+        400, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
+    ),
     "job_deleted": ReasonSpec(410, "The job was deleted", "Submit another one."),
     "video_expired": ReasonSpec(
         410, "The video is kept no longer", "Submit it again, with a longer retention_s."

@@ -43,6 +43,7 @@ def _python(base: dict[str, str]) -> None:
     overrides = ["--overrides", str(paths.SETUP / "overrides.txt")]
     jobs: list[tuple[list[str], str]] = [
         ([str(paths.SETUP / "bootstrap.in")], "bootstrap.lock"),
+        ([str(paths.SETUP / "openai-2.3.in")], "openai-2.3.lock"),
         (
             [*overrides, "--extra", "local", "--extra", "dev", str(paths.ROOT / "pyproject.toml")],
             "requirements.lock",

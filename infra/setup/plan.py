@@ -16,6 +16,7 @@ _BOOTSTRAP = paths.SETUP / "bootstrap.lock"
 _REQUIREMENTS = paths.SETUP / "requirements.lock"
 _KAFKA_LOCK = paths.SETUP / "kafka.lock.toml"
 _REGISTRY_LOCK = paths.SETUP / "registry.lock.toml"
+_OPENAI_2_3 = paths.SETUP / "openai-2.3.lock"
 _GO_MODULE = paths.SETUP / "versitygw"
 _VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
 
@@ -62,6 +63,14 @@ def steps(base: dict[str, str]) -> list[Step]:
             action=lambda: _versitygw(base),
             after=["python"],
         ),
+        Step(
+            "openai-2.3",
+            "an old openai client beside the new one, for the tests of /v1/videos",
+            inputs=lambda: [sys.version, _OPENAI_2_3],
+            outputs=[paths.OPENAI_2_3 / "openai"],
+            action=lambda: _old_client(base),
+            after=["python"],
+        ),
         *(_training(base, name) for name in ("kafka", "registry")),
     ]
 
@@ -75,6 +84,15 @@ def _python(base: dict[str, str]) -> None:
     command([*pip, "-r", str(_BOOTSTRAP)], env, paths.ROOT)
     uv = [str(paths.VENV / "bin" / "uv"), "pip", "sync", "--python", python, "--require-hashes"]
     command([*uv, str(_BOOTSTRAP), str(_REQUIREMENTS)], env, paths.ROOT)
+
+
+def _old_client(base: dict[str, str]) -> None:
+    env = toolchain.python_env(base)
+    shutil.rmtree(paths.OPENAI_2_3, ignore_errors=True)
+    uv = [str(paths.VENV / "bin" / "uv"), "pip", "install", "--quiet", "--require-hashes"]
+    python = ["--python", str(paths.VENV_PYTHON)]
+    target = ["--target", str(paths.OPENAI_2_3), "-r", str(_OPENAI_2_3)]
+    command([*uv, *python, *target], env, paths.ROOT)
 
 
 def _is_current_venv() -> bool:

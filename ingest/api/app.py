@@ -18,11 +18,13 @@ from ingest.api import (
     listing,
     manifest,
     openapi,
+    previews,
     problems,
     revocations,
     self_description,
     tenants,
     video,
+    videos,
     webhooks,
 )
 from ingest.api.boundary import Boundary
@@ -64,6 +66,8 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
         deletion,
         video,
         manifest,
+        previews,
+        videos,
         webhooks,
         keys,
         revocations,

@@ -115,10 +115,9 @@ async def submit_batch(
         body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY))
     except ValidationError as error:
         raise Problem("invalid_request", errors=shape_errors(error)) from None
-    # The request has been counted as one submit: here are the others.
-    await limits.count(
-        request, edge.limiter, counted_as(identity), "submit", cost=len(body.jobs) - 1
-    )
+    others = len(body.jobs) - 1  # the request itself has been counted as one submit
+    if others:
+        await limits.count(request, edge.limiter, counted_as(identity), "submit", cost=others)
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ingest.api.bodies import Deletion, Json
-from ingest.api.edge import Edge, UsesEdge, WritesJobs
+from ingest.api.edge import Edge, EndsJobs, UsesEdge
 from ingest.api.jobs import PathId, job_uuid, pass_on_cancel
 from ingest.api.problems import Problem, documented
 from ingest.store import audit, erasures
@@ -29,7 +29,7 @@ _ERASED: Final[dict[int | str, dict[str, Any]]] = {
     response_model=Deletion,
     responses=documented("not_found") | _ERASED,
 )
-async def delete_job(job_id: PathId, edge: UsesEdge, identity: WritesJobs) -> Response:
+async def delete_job(job_id: PathId, edge: UsesEdge, identity: EndsJobs) -> Response:
     """Delete the job: from now on it is a 410, and its place in lists is gone.
 
     A running render is stopped. The prompt goes from the database at once; video and checkpoints

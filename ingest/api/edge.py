@@ -28,6 +28,7 @@ from ingest.identity.seldom import Seldom
 from ingest.limiter.limiter import limiter_of
 from ingest.limiter.rules import Caller
 from ingest.moderation import Moderation
+from ingest.preview_pool import PreviewPool
 from ingest.produce import EdgeProducer
 from ingest.store.jobs import unconfirmed
 from schemas.codec import codec
@@ -53,6 +54,7 @@ class Edge:
         )
         self.seldom = Seldom(_SAME_AGAIN)
         self.authentication = Authentication(settings, self.http, self.connection, self.seldom)
+        self.previews = PreviewPool()
         self._counted_at = 0.0
         self._unconfirmed = 0
         self._counting = asyncio.Lock()

@@ -42,6 +42,14 @@ REFUSALS: Final = (
     "overloaded",
 )
 
+#: What the store refuses, and what the client is told.
+CONFLICTS: Final[dict[type[Exception], str]] = {
+    store.KeyConflict: "idempotency_conflict",
+    store.KeyInFlight: "idempotency_in_flight",
+    store.JobConflict: "job_conflict",
+    store.JobDeleted: "job_deleted",
+}
+
 #: A job's id in a path; what is none is no job.
 PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"format": "uuid"})]
 
@@ -93,18 +101,9 @@ async def _commit(
     try:
         with database_errors():
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
-    except store.KeyConflict:
+    except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem("idempotency_conflict") from None
-    except store.KeyInFlight:
-        SUBMITTED.labels("conflict").inc()
-        raise Problem("idempotency_in_flight") from None
-    except store.JobConflict:
-        SUBMITTED.labels("conflict").inc()
-        raise Problem("job_conflict") from None
-    except store.JobDeleted:
-        SUBMITTED.labels("conflict").inc()
-        raise Problem("job_deleted") from None
+        raise Problem(CONFLICTS[type(error)]) from None
 
 
 async def hand_over(edge: Edge, row: store.Row) -> None:

@@ -21,6 +21,7 @@ from fastapi.openapi.utils import get_openapi
 from infra.settings import Settings
 from ingest.api.deprecation import Deprecation
 from ingest.api.problems import MEDIA_TYPE, ProblemBody, RuleBroken, documented
+from ingest.openai import errors
 from schemas.job import DEFAULT_POOL
 
 Document = dict[str, Any]
@@ -52,7 +53,14 @@ _TEXT: Final = {"type": "string"}
 _WHOLE: Final = {"type": "string", "pattern": "^[0-9]+$"}
 _MADE: Final[frozenset[tuple[str, str]]] = frozenset({("/v1/jobs", "202"), ("/v1/webhooks", "201")})
 _TAGGED: Final[frozenset[str]] = frozenset(
-    {"/v1/jobs/{job_id}", "/v1/jobs/{job_id}/video", "/v1/jobs/{job_id}/manifest"}
+    {
+        "/v1/jobs/{job_id}",
+        "/v1/jobs/{job_id}/video",
+        "/v1/jobs/{job_id}/manifest",
+        "/v1/jobs/{job_id}/thumbnail",
+        "/v1/jobs/{job_id}/spritesheet",
+        "/v1/videos/{video_id}/content",
+    }
 )
 #: Headers by name, and of which answers: a test of operation path, method and status.
 _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any], Callable[[str, str, str], bool]]]] = {
@@ -93,7 +101,7 @@ def document(app: FastAPI, pool: str, deprecated: Mapping[str, Deprecation]) -> 
     """
     made = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=app.summary)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (ProblemBody, RuleBroken):
+    for model in (ProblemBody, RuleBroken, errors.ErrorBody, errors.ErrorDetail):
         schemas[model.__name__] = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schemas[model.__name__].pop("$defs", None)
     made["components"]["securitySchemes"] = _SECURITY
@@ -128,7 +136,8 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
         responses.pop("422", None)
     if path in PUBLIC:
         operation["security"] = []
-    for status, common in documented(*_ANY, *(() if path in PUBLIC else _GUARDED)).items():
+    shape = errors.described if errors.owns(path) else documented
+    for status, common in shape(*_ANY, *(() if path in PUBLIC else _GUARDED)).items():
         known = responses.setdefault(str(status), common)
         for line in common["description"].split(". "):
             code = line.split("`")[1]

@@ -12,7 +12,9 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from ingest.openai import errors as openai
 from schemas.job import Violation
 from schemas.reasons import REASONS
 
@@ -105,6 +107,24 @@ def trace_id() -> str | None:
     return format(context.trace_id, "032x") if context.is_valid else None
 
 
+class _Answer(JSONResponse):
+    """A problem as an answer, in the shape that the clients of its path read."""
+
+    def __init__(self, problem: Problem, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+        super().__init__(body, body["status"], headers, media_type=MEDIA_TYPE)
+        self._problem = problem
+        self._sent = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request that ``scope`` describes."""
+        if not openai.owns(scope["path"]):
+            await super().__call__(scope, receive, send)
+            return
+        what = self._problem
+        told = openai.shaped(what.code, what.detail, what.errors, self._sent)
+        await JSONResponse(told.body.model_dump(), told.status, told.headers)(scope, receive, send)
+
+
 def content_of(problem: Problem) -> dict[str, Any]:
     """The members of a problem's body; see :class:`ProblemBody`."""
     reason = REASONS[problem.code]
@@ -133,8 +153,7 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
         sent["Retry-After"] = _RETRY_AFTER[problem.code] if given is None else str(given)
     if problem.code in _CHALLENGES:
         sent["WWW-Authenticate"] = _CHALLENGES[problem.code]
-    body = content_of(problem)
-    return JSONResponse(body, body["status"], sent, media_type=MEDIA_TYPE)
+    return _Answer(problem, content_of(problem), sent)
 
 
 async def _problem(_: Request, error: Problem) -> Response:

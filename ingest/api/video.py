@@ -60,7 +60,7 @@ async def get_video(
     if delivery == "redirect":
         await _note_link(edge, identity, row["job_id"])
         return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
-    return await _stream(edge, link, artifact, request)
+    return await stream(edge, link, artifact, request)
 
 
 async def _note_link(edge: Edge, identity: Identity, job_id: uuid.UUID) -> None:
@@ -113,7 +113,12 @@ def presigned(edge: Edge, artifact: dict[str, Any], name: str, seconds: int) -> 
     )
 
 
-async def _stream(edge: Edge, link: str, artifact: dict[str, Any], request: Request) -> Response:
+async def stream(edge: Edge, link: str, artifact: dict[str, Any], request: Request) -> Response:
+    """The video through the API, or the part of it that ``request`` asks for.
+
+    Raises:
+        Problem: range_not_satisfiable or dependency_unavailable.
+    """
     tag = f'"{artifact["sha256"]}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})

@@ -104,19 +104,29 @@ async def submit(
             known = await _claim_key(connection, row, idempotency_key, fingerprint)
             if known is not None:
                 return Submitted(known, created=False)
-        made = await connection.execute(
-            insert(jobs).values(row).on_conflict_do_nothing().returning(*jobs.c)
-        )
-        new = made.mappings().one_or_none()
-        if new is not None:
-            return Submitted(new, created=True)
-        found = await connection.execute(select(jobs).where(jobs.c.job_id == row["job_id"]))
-        existing = found.mappings().one()
-        if existing["deleted_at"] is not None and existing["tenant_id"] == row["tenant_id"]:
-            raise JobDeleted
-        if not same_request(existing, row):
-            raise JobConflict
-        return Submitted(existing, created=False)
+        return await add(connection, row)
+
+
+async def add(connection: AsyncConnection, row: Mapping[str, Any]) -> Submitted:
+    """Insert the job, or find the one that is there already.
+
+    Raises:
+        JobConflict: another tenant or another spec has the id.
+        JobDeleted: the tenant deleted the job.
+    """
+    made = await connection.execute(
+        insert(jobs).values(row).on_conflict_do_nothing().returning(*jobs.c)
+    )
+    new = made.mappings().one_or_none()
+    if new is not None:
+        return Submitted(new, created=True)
+    found = await connection.execute(select(jobs).where(jobs.c.job_id == row["job_id"]))
+    existing = found.mappings().one()
+    if existing["deleted_at"] is not None and existing["tenant_id"] == row["tenant_id"]:
+        raise JobDeleted
+    if not same_request(existing, row):
+        raise JobConflict
+    return Submitted(existing, created=False)
 
 
 def same_request(existing: Row, row: Mapping[str, Any]) -> bool:

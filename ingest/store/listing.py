@@ -7,6 +7,7 @@ page's length; merging them needs no sort. Labels are found by containment, thro
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -35,6 +36,19 @@ async def page(
     found = await connection.execute(statement(tenant_id, filters, after, limit))
     rows: Sequence[Row] = found.mappings().all()
     return rows
+
+
+async def position(
+    connection: AsyncConnection, tenant_id: str, job_id: uuid.UUID
+) -> Position | None:
+    """Where the tenant's job stands in its lists, also when it was deleted; None: no such job."""
+    found = await connection.execute(
+        select(jobs.c.created_at, jobs.c.job_id).where(
+            jobs.c.job_id == job_id, jobs.c.tenant_id == tenant_id
+        )
+    )
+    row = found.one_or_none()
+    return None if row is None else Position(row.created_at, row.job_id)
 
 
 def statement(tenant_id: str, filters: Filters, after: Position | None, limit: int) -> Select[Any]:

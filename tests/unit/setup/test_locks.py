@@ -10,7 +10,7 @@ import pytest
 
 from infra.setup import locks, paths
 
-PYTHON_LOCKS = ["bootstrap.lock", "requirements.lock"]
+PYTHON_LOCKS = ["bootstrap.lock", "requirements.lock", "openai-2.3.lock"]
 LOCKS = [*PYTHON_LOCKS, *locks.MAVEN, "versitygw/go.sum", "../../Cargo.lock"]
 
 

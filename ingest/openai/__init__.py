@@ -1,0 +1,1 @@
+"""The OpenAI-compatible video API over the same jobs: names, shapes and rules. Pure."""
