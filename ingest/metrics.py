@@ -55,3 +55,12 @@ DELIVERY_SECONDS: Final = Histogram(
     "ttv_webhook_attempt_seconds", "How long a delivery attempt took."
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("ttv_webhook_in_flight", "Delivery attempts under way.")
+STREAMS: Final = Gauge("ttv_streams_open", "Event streams, and requests that wait for their job.")
+STREAMS_ENDED: Final = Counter(
+    "ttv_streams_ended_total",
+    "Event streams by why they ended: terminal, slow, gone, revoked, shutdown.",
+    ("why",),
+)
+STREAM_FAILURES: Final = Counter(
+    "ttv_stream_watch_failures_total", "Times that the watch over the database had to begin again."
+)

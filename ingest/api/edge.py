@@ -20,7 +20,9 @@ from infra.telemetry import log
 from ingest.api.problems import Problem
 from ingest.db import engine
 from ingest.identity.policy import Action, permits
+from ingest.live.streams import Streams
 from ingest.produce import EdgeProducer
+from ingest.queue_watch import QueueWatch
 from ingest.store import keys
 from ingest.store.jobs import unconfirmed
 from ingest.store.keys import Identity
@@ -41,6 +43,8 @@ class Edge:
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
+        self.streams = Streams(settings, self.database)
+        self.queues = QueueWatch(self.connection, settings.price_per_gpu_s)
         self._counted_at = 0.0
         self._unconfirmed = 0
         self._counting = asyncio.Lock()
@@ -68,6 +72,7 @@ class Edge:
 
     async def close(self) -> None:
         """Give everything back, within seconds."""
+        await self.streams.close()
         await self.http.close()
         await self.producer.close()
         await self.database.dispose()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from opentelemetry.trace import SpanKind
 
@@ -16,6 +17,7 @@ from infra.telemetry import span, traceparent
 from ingest import cursor
 from ingest.api.body import read_object
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.prefer import APPLIED, END, END_OR_CHANGE, Prefers, waited
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -52,9 +54,13 @@ async def submit_job(
     request: Request,
     edge: UsesEdge,
     identity: WritesJobs,
+    prefer: Prefers,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> JSONResponse:
-    """Accept a job: once committed it is rendered, whatever becomes of this answer."""
+    """Accept a job: once committed it is rendered, whatever becomes of this answer.
+
+    With ``Prefer: wait=N`` the answer comes once the job has ended, with 200, or after N seconds.
+    """
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= store.MAX_KEY:
         wrong = Violation("Idempotency-Key", "invalid", f"Use 1 to {store.MAX_KEY} characters.")
         raise Problem("invalid_request", errors=[wrong])
@@ -72,8 +78,13 @@ async def submit_job(
         edge.submitted()
         await _produce(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
-    shown = job_json(done.row)
-    return JSONResponse(shown, 202, {"Location": shown["links"]["self"]})
+    row, applied = done.row, {}
+    if prefer is not None and await waited(edge, identity, row["job_id"], prefer, END):
+        applied = {APPLIED: f"wait={prefer}"}
+        row = await job_row(edge, identity.tenant_id, str(row["job_id"]))
+    shown = job_json(row)
+    status = 200 if applied and row["status"] in TERMINAL_STATUSES else 202
+    return JSONResponse(shown, status, {"Location": shown["links"]["self"], **applied})
 
 
 async def _commit(
@@ -118,13 +129,28 @@ async def list_jobs(
     if len(rows) > limit:
         last = rows[limit - 1]
         following = cursor.encode(cursor.Position(last["created_at"], last["job_id"]))
-    return {"data": [job_json(row) for row in rows[:limit]], "next_cursor": following}
+    return {"data": await shown_all(edge, rows[:limit]), "next_cursor": following}
 
 
 @router.get("/{job_id}")
-async def get_job(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict[str, Any]:
-    """One job."""
-    return job_json(await job_row(edge, identity.tenant_id, job_id))
+async def get_job(
+    job_id: str, edge: UsesEdge, identity: ReadsJobs, prefer: Prefers, response: Response
+) -> dict[str, Any]:
+    """One job; with ``Prefer: wait=N`` once it has changed or ended, or after N seconds."""
+    row = await job_row(edge, identity.tenant_id, job_id)
+    if prefer is not None and await waited(edge, identity, row["job_id"], prefer, END_OR_CHANGE):
+        response.headers[APPLIED] = f"wait={prefer}"
+        row = await job_row(edge, identity.tenant_id, job_id)
+    return (await shown_all(edge, [row]))[0]
+
+
+async def shown_all(edge: Edge, rows: Sequence[store.Row]) -> list[dict[str, Any]]:
+    """Jobs as their owner sees them, with their places in the queue."""
+    places = await edge.queues.places(rows)
+    return [
+        job_json(row, queue=None if place is None else place.json())
+        for row, place in zip(rows, places, strict=True)
+    ]
 
 
 async def job_row(edge: Edge, tenant_id: str, job_id: str) -> store.Row:

@@ -29,7 +29,12 @@ _OF_STATUS: Final = {
     415: "unsupported_media_type",
 }
 _MAX_ERRORS: Final = 20
-_RETRY_AFTER: Final = {"overloaded": "2", "dependency_unavailable": "2", "rate_limited": "1"}
+_RETRY_AFTER: Final = {
+    "overloaded": "2",
+    "dependency_unavailable": "2",
+    "rate_limited": "1",
+    "too_many_streams": "5",
+}
 
 
 class RuleBroken(BaseModel):

@@ -24,6 +24,7 @@ from ingest.db import engine
 from ingest.failures import places
 from ingest.produce import EdgeProducer
 from ingest.worker.completions import complete
+from ingest.worker.outlook import follow_outlook
 from ingest.worker.progress import follow_progress
 from ingest.worker.projection import project
 from ingest.worker.relay import relay
@@ -48,6 +49,7 @@ async def run(config: Settings) -> bool:
     parts: dict[str, Coroutine[Any, Any, object]] = {
         "projection": project(config, database),
         "progress": follow_progress(config, database),
+        "outlook": follow_outlook(config, database),
         "relay": relay(config, database, producer),
         "completions": complete(config, database),
         "sender": Sender(config, database).run(),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from infra.settings import Settings
 from ingest.metrics import FEED_SKIPPED
 from ingest.read_model import Placed, event_row, folded
+from ingest.store.live import EVENTS_CHANNEL, notify
 from ingest.tables import jobs, timeline
 from ingest.worker.feed import Happened, follow
 from schemas.states import STATUS_OF_KIND
@@ -55,6 +56,7 @@ async def apply(connection: AsyncConnection, batch: Sequence[Happened]) -> None:
     rows = folded(placed)
     if rows:
         await connection.execute(_upsert(), rows)
+    await notify(connection, EVENTS_CHANNEL)
     unknown = sum(item.event.kind not in STATUS_OF_KIND for item in batch)
     FEED_SKIPPED.labels("projection").inc(unknown)
 
