@@ -18,6 +18,8 @@ from ingest.store import queue as store
 
 Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 _QUEUE_AGE: Final = 1.0
+#: A long queue takes longer to read: it is read for one part in so many of the time at most.
+_SHARE: Final = 20
 _MODEL_AGE: Final = 15.0
 #: Finished renders that a model is learnt from.
 _LEARNT_FROM: Final = 200
@@ -25,12 +27,12 @@ _LEARNT_FROM: Final = 200
 
 @dataclass(slots=True)
 class _Known:
-    """What was last read of one pool, and when (monotonic seconds)."""
+    """What was last read of one pool, when, and until when it serves (monotonic seconds)."""
 
     queue: Queue
     price: float | None
     coefficients: Mapping[str, float]
-    read_at: float
+    serves_until: float
     model_at: float
 
 
@@ -66,7 +68,7 @@ class QueueWatch:
     async def _fresh(self, pool: str) -> _Known:
         async with self._reading:
             known, now = self._known.get(pool), time.monotonic()
-            if known is None or now - known.read_at > _QUEUE_AGE:
+            if known is None or now > known.serves_until:
                 known = self._known[pool] = await self._read(pool, known, now)
             return known
 
@@ -83,7 +85,11 @@ class QueueWatch:
         slots = said["slots"] if said else 0
         price = said["price_per_gpu_s"] if said else None
         queue = Queue(model, slots, on_slots, waiting, datetime.now(UTC))
-        return _Known(queue, self._price if price is None else price, given, now, model_at)
+        took = time.monotonic() - now
+        serves_until = now + took + max(_QUEUE_AGE, _SHARE * took)
+        if price is None:
+            price = self._price
+        return _Known(queue, price, given, serves_until, model_at)
 
 
 async def _model(connection: AsyncConnection, pool: str, given: Mapping[str, float]) -> Model:

@@ -69,6 +69,7 @@ Since = Annotated[Position | None, Depends(resume_from)]
 
 @router.get(
     "/v1/jobs/{job_id}/events",
+    status_code=200,
     response_class=EventStream,
     responses=_STREAM
     | {204: {"description": "The job has ended and all its events were received."}}
@@ -82,12 +83,12 @@ async def stream_job(job_id: str, edge: UsesEdge, identity: ReadsJobs, since: Si
     box = _join(edge, identity, found, from_there)
     try:
         events = await _events(edge, identity.tenant_id, found)
+        frames, ended = catch_up.of_job(
+            streams.hub.seal, identity.tenant_id, events, from_there, through
+        )
     except BaseException:
         streams.leave(box)
         raise
-    frames, ended = catch_up.of_job(
-        streams.hub.seal, identity.tenant_id, events, from_there, through
-    )
     if ended:
         box.put(b"", last=True)
     if ended and not frames:
@@ -98,6 +99,7 @@ async def stream_job(job_id: str, edge: UsesEdge, identity: ReadsJobs, since: Si
 
 @router.get(
     "/v1/events",
+    status_code=200,
     response_class=EventStream,
     responses=_STREAM | documented(*_PROBLEMS),
 )

@@ -12,6 +12,7 @@ from fastapi import Depends, Header
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.api.edge import Edge
+from ingest.api.problems import Problem
 from ingest.live.hub import TooManyStreams
 from ingest.live.mailbox import Mailbox
 from ingest.live.position import Position
@@ -67,6 +68,9 @@ async def waited(
 
     Returns:
         Whether the preference was applied; without room for one more stream it is not.
+
+    Raises:
+        Problem: unauthenticated, when the caller's key was revoked meanwhile.
     """
     try:
         await edge.streams.begun()
@@ -84,6 +88,8 @@ async def waited(
         return False
     finally:
         edge.streams.leave(box)
+    if box.end == "revoked":
+        raise Problem("unauthenticated")
     return True
 
 

@@ -55,7 +55,7 @@ class Streams:
 
     def leave(self, box: Mailbox) -> None:
         """Forget a stream that has ended."""
-        if box.end is not None:
+        if box.end is not None and not box.events_only:
             STREAMS_ENDED.labels(box.end).inc()
         self.hub.leave(box)
 

@@ -57,6 +57,7 @@ class Client(asyncio.Protocol):
         self.opened = asyncio.get_running_loop().create_future()
         self.arrived: list[float] = []
         self.lost = False
+        self._head = b""
         self._request = request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,8 +66,10 @@ class Client(asyncio.Protocol):
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if not self.opened.done() and b": open" in data:
-            self.opened.set_result(data.startswith(b"HTTP/1.1 200"))
+        if not self.opened.done():
+            self._head += data
+            if b": open" in self._head:
+                self.opened.set_result(self._head.startswith(b"HTTP/1.1 200"))
         self.arrived += [time.perf_counter()] * data.count(b"\nid: ")
 
     def connection_lost(self, _exc: Exception | None) -> None:
