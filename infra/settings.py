@@ -187,6 +187,20 @@ class Settings(BaseSettings):
         "each start, so that digests of two starts do not compare.",
     )
 
+    # Event streams and estimates
+    streams_per_tenant: int = Field(
+        default=1000, ge=1, description="Event streams of one tenant on one API process."
+    )
+    streams_per_process: int = Field(
+        default=10_000, ge=1, description="Event streams on one API process; each is a socket."
+    )
+    price_per_gpu_s: float | None = Field(
+        default=None, ge=0, description="Money per GPU-second in estimates; unset: no money shown."
+    )
+    currency: str = Field(
+        default="USD", pattern="^[A-Z]{3}$", description="Currency of the price, ISO 4217."
+    )
+
     # Admission and scheduling
     pool: str = Field(default="mochi-1", description="Pool this scheduler or GPU consumer serves.")
     tenant_rate: float = Field(

@@ -113,3 +113,12 @@ PROMPTS: Final = Counter(
     "Prompts by what the checks found: passed, blocked, outlier, unchecked.",
     ("outcome",),
 )
+STREAMS: Final = Gauge("ttv_streams_open", "Event streams, and requests that wait for their job.")
+STREAMS_ENDED: Final = Counter(
+    "ttv_streams_ended_total",
+    "Event streams by why they ended: terminal, slow, gone, revoked, shutdown.",
+    ("why",),
+)
+STREAM_FAILURES: Final = Counter(
+    "ttv_stream_watch_failures_total", "Times that the watch over the database had to begin again."
+)

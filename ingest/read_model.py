@@ -41,6 +41,7 @@ def event_row(placed: Placed) -> dict[str, Any]:
         "partition": placed.partition,
         "offset": placed.offset,
         "job_id": job_uuid(event.job_id),
+        "tenant_id": event.tenant_id,
         "event_id": event.event_id,
         "kind": event.kind,
         "status": event.status,

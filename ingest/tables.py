@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     Double,
     ForeignKey,
@@ -53,6 +54,12 @@ PROJECTED: Final = (
     "event_offset",
 )
 
+#: Conditions of partial indexes, for queries to repeat word by word: a parameter in their place
+#: would hide the index from a generic plan.
+WAITING: Final = "status = 'pending' AND phase <> 'Scheduled'"
+ON_SLOTS: Final = "phase IN ('Scheduled', 'Started')"
+RENDERED: Final = "status = 'completed'"
+
 jobs: Final = Table(
     "jobs",
     metadata,
@@ -96,6 +103,24 @@ jobs: Final = Table(
     Column("video_expires_at", _TIME),
     # From then on nobody is given the video, and its objects go.
     Column("video_gone_at", _TIME),
+    # The scheduler's order of waiting jobs: by rank, then by time.
+    Column(
+        "queue_rank",
+        Integer,
+        Computed(
+            "CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 WHEN 'low' THEN 2 ELSE 3 END"
+        ),
+    ),
+    Column("queue_at", _TIME, Computed("coalesce(submitted_at, created_at)")),
+    # What a run time is estimated from; null without a spec.
+    Column("work_steps", Integer, Computed("(spec ->> 'num_inference_steps')::integer")),
+    Column("work_frames", Integer, Computed("(spec ->> 'num_frames')::integer")),
+    Column(
+        "work_pixels",
+        Integer,
+        Computed("(spec ->> 'width')::integer * (spec ->> 'height')::integer"),
+    ),
+    Column("work_guided", Boolean, Computed("(spec ->> 'guidance_scale')::double precision > 1")),
     Index(
         "jobs_by_tenant",
         "tenant_id",
@@ -123,6 +148,16 @@ jobs: Final = Table(
         "video_expires_at",
         postgresql_where=text("video_expires_at IS NOT NULL AND video_gone_at IS NULL"),
     ),
+    Index(
+        "jobs_waiting",
+        "pool",
+        "queue_rank",
+        "queue_at",
+        "job_id",
+        postgresql_where=text(WAITING),
+    ),
+    Index("jobs_on_slots", "pool", postgresql_where=text(ON_SLOTS)),
+    Index("jobs_rendered", "pool", "completed_at", postgresql_where=text(RENDERED)),
     Index(
         "jobs_unconfirmed",
         "next_produce_at",
@@ -154,6 +189,7 @@ timeline: Final = Table(
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, primary_key=True),
     Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("tenant_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("status", Text, nullable=False),
@@ -162,6 +198,26 @@ timeline: Final = Table(
     Column("reason", JSONB(none_as_null=True)),
     Column("occurred_at", _TIME, nullable=False),
     Index("job_events_by_job", "job_id", "offset"),
+    Index("job_events_by_tenant", "tenant_id", "partition", "offset"),
+)
+
+#: Random, made with the table, the same for all replicas.
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+)
+
+pool_outlooks: Final = Table(
+    "pool_outlooks",
+    metadata,
+    Column("pool", Text, primary_key=True),
+    Column("slots", Integer, nullable=False),
+    Column("coefficients", JSONB, nullable=False),
+    Column("price_per_gpu_s", Double),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("updated_at", _TIME, nullable=False, server_default=func.now()),
 )
 
 idempotency_keys: Final = Table(

@@ -37,12 +37,15 @@ def _id(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
+def job_json(
+    row: Mapping[Any, Any], base: str = "", queue: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The public form of a job.
 
     Args:
         row: The columns of ``jobs``.
         base: Put before the links; empty where the reader knows the address.
+        queue: A waiting job's place, where it was looked up.
     """
     spec, artifact = row["spec"] or {}, row["artifact"]
     link = f"{base}/v1/jobs/{row['job_id']}"
@@ -59,6 +62,7 @@ def job_json(row: Mapping[Any, Any], base: str = "") -> dict[str, Any]:
         "attempt": row["attempt"],
         "reason": row["reason"],
         "progress": row.get("progress"),
+        "queue": queue,
         "artifact": artifact and {name: artifact[name] for name in _ARTIFACT},
         "metadata": row["metadata"],
         "webhook_url": row["webhook_url"],

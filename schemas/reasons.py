@@ -74,6 +74,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         416, "The range lies outside the video", "Ask for bytes below the size."
     ),
     "rate_limited": ReasonSpec(429, "Too many requests", "Slow down and send it again."),
+    "too_many_streams": ReasonSpec(
+        429, "Too many event streams", "Close some, or follow all jobs on one stream."
+    ),
     "overloaded": ReasonSpec(
         503, "Too many submitted jobs await confirmation", "Try again after Retry-After seconds."
     ),

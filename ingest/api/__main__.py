@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-import uvicorn
+import socket
+from typing import Final
 
-from infra.settings import settings
+import uvicorn
+from fastapi import FastAPI
+
+from infra.settings import Settings, settings
 from infra.telemetry import start
 from ingest.api.app import create_app
+from ingest.api.edge import Edge
 
-_GRACE_SECONDS = 10
+_GRACE_SECONDS: Final = 10
+#: The kernel drops a connection whose peer has taken nothing for so long: a slow reader that was
+#: cut off would otherwise hold its socket for as long as it likes.
+_UNREAD_MS: Final = 30_000
+_REQUESTS_AT_ONCE: Final = 2000
+
+
+class Server(uvicorn.Server):
+    """Ends event streams first: a stop would wait for them, and they do not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        edge: Edge = self._app.state.edge
+        edge.streams.end_all()
+        await super().shutdown(sockets)
 
 
 def main() -> None:
     """Serve on the address of the settings."""
     config = settings()
     start("api", config)
-    uvicorn.run(
-        create_app(config),
+    app = create_app(config)
+    served = uvicorn.Config(
+        app,
         host=config.http_host,
         port=config.http_port,
         loop="uvloop",
@@ -25,8 +49,22 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
-        limit_concurrency=2000,
+        limit_concurrency=_REQUESTS_AT_ONCE + config.streams_per_process,
+        backlog=4096,
     )
+    Server(served, app).run(sockets=[_listener(config)])
+
+
+def _listener(config: Settings) -> socket.socket:
+    """The listening socket; what it accepts has its options."""
+    found = socket.getaddrinfo(config.http_host, config.http_port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = found[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    listener.bind(address)
+    listener.set_inheritable(True)
+    return listener
 
 
 if __name__ == "__main__":

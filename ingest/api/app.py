@@ -12,6 +12,8 @@ from infra.settings import Settings
 from ingest.api import (
     batch,
     deletion,
+    estimate,
+    events,
     health,
     jobs,
     keys,
@@ -61,7 +63,9 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
         health,
         self_description,
         batch,
+        estimate,
         jobs,
+        events,
         listing,
         deletion,
         video,

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from infra.settings import Settings
 from infra.telemetry import log
 from ingest.api.problems import Problem
-from ingest.identity.caller import Identity
+from ingest.identity.caller import Holder, Identity
 from ingest.identity.issuer import IssuerAway
 from ingest.identity.policy import Action
 from ingest.identity.seldom import Seldom
@@ -89,10 +90,9 @@ class Authentication:
                 connection, claims.issuer, claims.subject, claims.tenant_id
             )
         # The issuer's clock may be ahead by the leeway: what it then gave before is revoked, too.
-        if (
-            found.revoked_at is not None
-            and claims.issued_at <= found.revoked_at.timestamp() + self._leeway
-        ):
+        revocable_at = datetime.fromtimestamp(claims.issued_at - self._leeway, UTC)
+        expires_at = datetime.fromtimestamp(claims.expires_at + self._leeway, UTC)
+        if found.revoked_at is not None and revocable_at <= found.revoked_at:
             raise InvalidToken("revoked", _REVOKED)
         name = f"{claims.issuer}#{claims.subject}"
         return Identity(
@@ -101,6 +101,7 @@ class Authentication:
             role=claims.role,
             actor=f"token:{name}",
             suspended=found.suspended,
+            holder=Holder(claims.issuer, claims.subject, revocable_at, expires_at),
         )
 
     async def _skewed(self, error: ClockSkew) -> None:

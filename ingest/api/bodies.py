@@ -68,6 +68,18 @@ class ProgressBody(Body):
     gpu_utilisation: float | None = Field(description="0 to 1; null: the GPU does not say.")
 
 
+class QueuePlace(Body):
+    """A waiting job's place in its pool's queue. Times are estimates; others may be put before."""
+
+    position: int = Field(
+        description="1 is next, 0 has a GPU already; 10000 means 10000 or more.", ge=0
+    )
+    expected_start_at: datetime | None = Field(
+        description="Null: no GPU works, or too many jobs are ahead."
+    )
+    expected_finish_at: str | None = Field(description="Null as the start.")
+
+
 class ArtifactBody(Body):
     """The finished video."""
 
@@ -109,6 +121,9 @@ class JobBody(Body):
     attempt: Count = Field(description="The attempt under way, or the last; 0: none yet.")
     reason: ReasonBody | None = Field(description="Why it did not simply go on.")
     progress: ProgressBody | None = Field(description="How far a running attempt is.")
+    queue: QueuePlace | None = Field(
+        description="A waiting job's place; null where it does not wait, or was not looked up."
+    )
     artifact: ArtifactBody | None = Field(description="The finished video.")
     metadata: dict[str, str] = Field(description="The labels that it was submitted with.")
     webhook_url: str | None = Field(description="Told when it ends.")

@@ -12,9 +12,9 @@ from ingest.api.bodies import Deletion, Json
 from ingest.api.edge import Edge, EndsJobs, UsesEdge
 from ingest.api.jobs import PathId, job_uuid, pass_on_cancel
 from ingest.api.problems import Problem, documented
+from ingest.identity.caller import Identity
 from ingest.store import audit, erasures
 from ingest.store.jobs import Row
-from ingest.store.keys import Identity
 from ingest.view import moment
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -64,8 +64,9 @@ async def erase(edge: Edge, identity: Identity, job_id: str) -> Row:
             raise Problem("not_found")
         row, new = done
         if new:
-            actor = f"key:{identity.key_id}"
-            await audit.note(connection, "job.deleted", actor, identity.tenant_id, str(found))
+            await audit.note(
+                connection, "job.deleted", identity.actor, identity.tenant_id, str(found)
+            )
     if new and row["next_cancel_at"] is not None:
         await pass_on_cancel(edge, row)
     return row

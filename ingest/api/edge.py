@@ -27,9 +27,11 @@ from ingest.identity.policy import BARRED_WHEN_SUSPENDED, Action, permits
 from ingest.identity.seldom import Seldom
 from ingest.limiter.limiter import limiter_of
 from ingest.limiter.rules import Caller
+from ingest.live.streams import Streams
 from ingest.moderation import Moderation
 from ingest.preview_pool import PreviewPool
 from ingest.produce import EdgeProducer
+from ingest.queue_watch import QueueWatch
 from ingest.store.jobs import unconfirmed
 from schemas.codec import codec
 
@@ -55,6 +57,8 @@ class Edge:
         self.seldom = Seldom(_SAME_AGAIN)
         self.authentication = Authentication(settings, self.http, self.connection, self.seldom)
         self.previews = PreviewPool()
+        self.streams = Streams(settings, self.database)
+        self.queues = QueueWatch(self.connection, settings.price_per_gpu_s)
         self._counted_at = 0.0
         self._unconfirmed = 0
         self._counting = asyncio.Lock()
@@ -82,6 +86,7 @@ class Edge:
 
     async def close(self) -> None:
         """Give everything back, within seconds."""
+        await self.streams.close()
         await self.authentication.close()
         await self.http.close()
         await self.producer.close()

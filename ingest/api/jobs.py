@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from opentelemetry.trace import SpanKind
@@ -19,6 +20,7 @@ from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge, da
 from ingest.api.etag import tagged
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.moderated import allow
+from ingest.api.prefer import APPLIED, END, END_OR_CHANGE, Prefers, waited
 from ingest.api.problems import Problem, documented
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -70,9 +72,16 @@ def job_uuid(text: str) -> uuid.UUID:
     openapi_extra=json_body(SubmitBody),
 )
 async def submit_job(
-    request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
+    request: Request,
+    edge: UsesEdge,
+    identity: SubmitsJobs,
+    prefer: Prefers,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Accept a job: once committed it is rendered, whatever becomes of this answer."""
+    """Accept a job: once committed it is rendered, whatever becomes of this answer.
+
+    With ``Prefer: wait=N`` the answer comes once the job has ended, with 200, or after N seconds.
+    """
     key = plain_key(idempotency_key)
     body, now = await read_object(request), datetime.now(UTC)
     try:
@@ -89,8 +98,13 @@ async def submit_job(
         edge.submitted()
         await hand_over(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
-    shown = job_json(done.row)
-    return Json(shown, 202, {"Location": shown["links"]["self"]})
+    row, applied = done.row, {}
+    if prefer is not None and await waited(edge, identity, row["job_id"], prefer, END):
+        applied = {APPLIED: f"wait={prefer}"}
+        row = await job_row(edge, identity.tenant_id, str(row["job_id"]))
+    shown = job_json(row)
+    status = 200 if applied and row["status"] in TERMINAL_STATUSES else 202
+    return Json(shown, status, {"Location": shown["links"]["self"], **applied})
 
 
 async def _commit(
@@ -119,11 +133,27 @@ async def hand_over(edge: Edge, row: store.Row) -> None:
     responses=documented("not_found", "job_deleted") | NOT_MODIFIED,
 )
 async def get_job(
-    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
+    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs, prefer: Prefers
 ) -> Response:
-    """One job. With If-None-Match, a poll that finds nothing new has no body."""
-    answer = Json(job_json(await job_row(edge, identity.tenant_id, job_id)))
+    """One job. With If-None-Match, a poll that finds nothing new has no body.
+
+    With ``Prefer: wait=N`` the answer comes once it has changed or ended, or after N seconds.
+    """
+    row, applied = await job_row(edge, identity.tenant_id, job_id), {}
+    if prefer is not None and await waited(edge, identity, row["job_id"], prefer, END_OR_CHANGE):
+        applied = {APPLIED: f"wait={prefer}"}
+        row = await job_row(edge, identity.tenant_id, job_id)
+    answer = Json((await shown_all(edge, [row]))[0], headers=applied)
     return tagged(request, answer)
+
+
+async def shown_all(edge: Edge, rows: Sequence[store.Row]) -> list[dict[str, Any]]:
+    """Jobs as their owner sees them, with their places in the queue."""
+    places = await edge.queues.places(rows)
+    return [
+        job_json(row, queue=None if place is None else place.json())
+        for row, place in zip(rows, places, strict=True)
+    ]
 
 
 async def job_row(edge: Edge, tenant_id: str, job_id: str) -> store.Row:

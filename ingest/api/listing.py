@@ -14,7 +14,6 @@ from ingest.api.problems import Problem, documented
 from ingest.listing import LABEL, InvalidFilters, ListQuery, filters
 from ingest.shapes import PRINTABLE
 from ingest.store import listing as store
-from ingest.view import job_json
 from schemas.job import MAX_METADATA, MAX_METADATA_BYTES, Violation
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -75,5 +74,5 @@ async def list_jobs(
     if len(rows) > query.limit:
         last = rows[query.limit - 1]
         following = cursor.encode(cursor.Position(last["created_at"], last["job_id"]), of)
-    shown: dict[str, Any] = {"data": [job_json(row) for row in rows[: query.limit]]}
+    shown: dict[str, Any] = {"data": await shown_all(edge, rows[: query.limit])}
     return Json(shown | {"next_cursor": following})

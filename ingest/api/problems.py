@@ -37,7 +37,12 @@ _CHALLENGES: Final = {
     "invalid_token": 'Bearer realm="ttv", error="invalid_token"',
     "forbidden": 'Bearer realm="ttv", error="insufficient_scope"',
 }
-_RETRY_AFTER: Final = {"overloaded": "2", "dependency_unavailable": "2", "rate_limited": "1"}
+_RETRY_AFTER: Final = {
+    "overloaded": "2",
+    "dependency_unavailable": "2",
+    "rate_limited": "1",
+    "too_many_streams": "5",
+}
 
 
 class RuleBroken(BaseModel):

@@ -37,6 +37,7 @@ from ingest.api.previews import picture
 from ingest.api.problems import Problem
 from ingest.api.video import artifact_of, link_life, presigned, stream
 from ingest.cursor import Position
+from ingest.identity.caller import Identity
 from ingest.listing import Filters
 from ingest.metrics import SUBMITTED
 from ingest.openai import creating, shapes
@@ -44,7 +45,6 @@ from ingest.openai.errors import ROOT, ErrorBody, described
 from ingest.openai.mapping import poll_after_ms
 from ingest.store import creates, listing
 from ingest.store import jobs as store
-from ingest.store.keys import Identity
 from ingest.submission import InvalidSubmission, Submission, submission
 from schemas.job import Violation
 
@@ -104,7 +104,7 @@ async def create_video(
     """Create a video. A client's retry within ten minutes is answered with the first one's."""
     key = plain_key(idempotency_key)
     asked = await _asked(request, edge, identity)
-    await allow(edge, asked.request, str(identity.key_id))
+    await allow(edge, asked.request, identity.actor)
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")

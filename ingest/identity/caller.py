@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What keeps a token's holder known beyond one request.
+
+    Attributes:
+        issuer: Who gave the token.
+        subject: Whom it names.
+        revocable_at: A revocation at this time or later takes it.
+        expires_at: From then on it proves nothing.
+    """
+
+    issuer: str
+    subject: str
+    revocable_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +36,7 @@ class Identity:
         actor: As the audit topic names it: ``key:ID`` or ``token:ISSUER#SUBJECT``.
         scopes: The actions that the credential is limited to; None: all of its role.
         suspended: The tenant may read and end its jobs, but make none.
+        holder: Of a token; None: it is a key.
     """
 
     key_id: uuid.UUID
@@ -26,3 +45,4 @@ class Identity:
     actor: str
     scopes: frozenset[str] | None = None
     suspended: bool = False
+    holder: Holder | None = None

@@ -89,13 +89,14 @@ class Unverified:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token proves. ``issued_at`` is in seconds since 1970."""
+    """What a valid token proves. Times are in seconds since 1970."""
 
     issuer: str
     subject: str
     tenant_id: str
     role: Role
     issued_at: float
+    expires_at: float
 
 
 def is_token(credential: str) -> bool:
@@ -146,13 +147,13 @@ def verify(token: str, said: Unverified, key: PublicKey, rules: Rules, now: floa
         raise InvalidToken("signature", "Its signature does not fit its key.") from None
     claims = _parsed(signed.payload)
     _check_audience(claims.get("aud"), rules.audience)
-    issued_at = _check_times(claims, said.issuer, rules.leeway, now)
+    issued_at, expires_at = _check_times(claims, said.issuer, rules.leeway, now)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_ID:
         raise InvalidToken("claims", "It has no sub.")
     tenant_id = _tenant(_claim(claims, rules.tenant_claim), rules.tenant_claim)
     role = _role(_claim(claims, rules.role_claim), rules.role_claim)
-    return Claims(said.issuer, subject, tenant_id, role, issued_at)
+    return Claims(said.issuer, subject, tenant_id, role, issued_at, expires_at)
 
 
 def _object(part: str) -> dict[str, Any]:
@@ -178,7 +179,9 @@ def _check_audience(named: object, audience: str) -> None:
         raise InvalidToken("audience", "It is for another audience: ask for a token for this API.")
 
 
-def _check_times(claims: dict[str, Any], issuer: str, leeway: float, now: float) -> float:
+def _check_times(
+    claims: dict[str, Any], issuer: str, leeway: float, now: float
+) -> tuple[float, float]:
     expires, issued = _time(claims, "exp"), _time(claims, "iat")
     if issued > now + leeway:
         raise ClockSkew(issued - now, issuer)
@@ -186,7 +189,7 @@ def _check_times(claims: dict[str, Any], issuer: str, leeway: float, now: float)
         raise InvalidToken("not_yet", "It is not valid yet: wait until its nbf.")
     if expires <= now - leeway:
         raise InvalidToken("expired", "It has expired: get a new one.")
-    return issued
+    return issued, expires
 
 
 def _time(claims: dict[str, Any], name: str) -> float:

@@ -26,6 +26,7 @@ from ingest.produce import EdgeProducer
 from ingest.worker.audit import publish_audit
 from ingest.worker.completions import complete
 from ingest.worker.erasure import erase
+from ingest.worker.outlook import follow_outlook
 from ingest.worker.progress import follow_progress
 from ingest.worker.projection import project
 from ingest.worker.relay import relay
@@ -51,6 +52,7 @@ async def run(config: Settings) -> bool:
     parts: dict[str, Coroutine[Any, Any, object]] = {
         "projection": project(config, database),
         "progress": follow_progress(config, database),
+        "outlook": follow_outlook(config, database),
         "relay": relay(config, database, producer),
         "completions": complete(config, database),
         "erasure": erase(config, database),

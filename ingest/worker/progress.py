@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.settings import Settings
 from ingest.metrics import PROGRESS_DROPPED
+from ingest.store.live import PROGRESS_CHANNEL, notify
 from ingest.tables import jobs
 from schemas.codec import Codec, codec
 from schemas.errors import CodecError
@@ -103,3 +104,4 @@ async def _store(database: AsyncEngine, reports: dict[str, JobProgress]) -> None
     ]
     async with database.begin() as connection:
         await connection.execute(statement, rows)
+        await notify(connection, PROGRESS_CHANNEL)

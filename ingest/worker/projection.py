@@ -15,6 +15,7 @@ from ingest.metrics import FEED_SKIPPED
 from ingest.read_model import Placed, event_row, folded
 from ingest.retention import FOR_EVER, Retention
 from ingest.store.erasures import SAID, deleted_among
+from ingest.store.live import EVENTS_CHANNEL, notify
 from ingest.tables import jobs, timeline
 from ingest.worker.feed import Happened, follow
 from schemas.states import STATUS_OF_KIND
@@ -74,6 +75,7 @@ async def apply(
         gone = await deleted_among(connection, [row["job_id"] for row in rows])
         made = [_kept(row, kept) | _tombstone(gone.get(row["job_id"])) for row in rows]
         await connection.execute(_upsert(), made)
+    await notify(connection, EVENTS_CHANNEL)
     unknown = sum(item.event.kind not in STATUS_OF_KIND for item in batch)
     FEED_SKIPPED.labels("projection").inc(unknown)
 

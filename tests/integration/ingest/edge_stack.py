@@ -60,6 +60,11 @@ class Process:
             self._popen.kill()
             self._popen.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
     def alive(self) -> bool:
         """Whether it runs."""
         return self._popen.poll() is None

@@ -18,7 +18,7 @@ def test_every_reason_is_a_problem(code: str) -> None:
     assert body["title"] == REASONS[code].title
     assert body["detail"] == REASONS[code].remedy
     assert ("retry-after" in response.headers) == (
-        code in {"overloaded", "dependency_unavailable", "rate_limited"}
+        code in {"overloaded", "dependency_unavailable", "rate_limited", "too_many_streams"}
     )
 
 

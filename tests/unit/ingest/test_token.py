@@ -58,7 +58,7 @@ def test_a_good_token_proves_its_claims(algorithm: str) -> None:
     key = new_key(algorithm)
     token = signed(key, claims(), algorithm)
     proven = check(token, key_set={"keys": [public(key, "k1")]})
-    assert proven == Claims(ISSUER, "user-1", "acme", "creator", NOW - 10)
+    assert proven == Claims(ISSUER, "user-1", "acme", "creator", NOW - 10, NOW + 300)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, 1, "HS256", "foo"])

@@ -1,0 +1,85 @@
+"""``POST /v1/jobs/estimate``: what a job would take and cost, without submitting it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from ingest.api.bodies import Body, QueuePlace
+from ingest.api.body import BODY_REFUSALS, json_body, read_object
+from ingest.api.edge import UsesEdge, WritesJobs
+from ingest.api.problems import Problem, documented
+from ingest.estimate import Work
+from ingest.queue import Place
+from ingest.submission import InvalidSubmission, SubmitBody, submission
+from ingest.view import moment
+from schemas.job import DEFAULT_POOL, spec_of
+
+router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+#: Money is rounded to so much.
+_CENT: Final = Decimal("0.0001")
+_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+
+
+class Money(Body):
+    """An amount of money."""
+
+    amount: str = Field(description="Decimal number.")
+    currency: str = Field(description="ISO 4217.")
+
+
+class Estimate(Body):
+    """What a job would take. Nothing was written, reserved or sent."""
+
+    object: Literal["estimate"] = "estimate"
+    seconds: float = Field(description="From its start to its end.", ge=0)
+    gpu_seconds: float = Field(description="GPU time that it would use.", ge=0)
+    cost: Money | None = Field(description="Null: no price is set.")
+    queue: QueuePlace = Field(description="Its place if it were submitted now.")
+
+
+@router.post(
+    "/estimate",
+    response_model=Estimate,
+    openapi_extra=json_body(SubmitBody),
+    responses=documented(*BODY_REFUSALS),
+)
+async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -> Estimate:
+    """Check a job exactly as a submit does, and say what it would take; write nothing."""
+    body, now = await read_object(request), datetime.now(UTC)
+    try:
+        asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
+    except InvalidSubmission as error:
+        raise Problem("invalid_request", errors=error.errors) from None
+    spec = spec_of(asked.request, _NOBODY)
+    pixels, guided = spec.width * spec.height, spec.guidance_scale > 1
+    work = Work(spec.num_inference_steps, spec.num_frames, pixels, guided)
+    pool = asked.request.pool or DEFAULT_POOL
+    queue = await edge.queues.queue(pool)
+    seconds = queue.model.seconds(work)
+    return Estimate(
+        seconds=round(seconds, 3),
+        # One task a GPU: a job has one for as long as it runs.
+        gpu_seconds=round(seconds, 3),
+        cost=_cost(seconds, await edge.queues.price(pool), edge.settings.currency),
+        queue=_shown(queue.place_of_new(asked.priority, work, now)),
+    )
+
+
+def _cost(seconds: float, price: float | None, currency: str) -> Money | None:
+    if price is None:
+        return None
+    amount = (Decimal(str(seconds)) * Decimal(str(price))).quantize(_CENT)
+    return Money(amount=str(amount), currency=currency)
+
+
+def _shown(place: Place) -> QueuePlace:
+    return QueuePlace(
+        position=place.position,
+        expected_start_at=moment(place.start),
+        expected_finish_at=moment(place.finish),
+    )
