@@ -8,15 +8,14 @@ from typing import Final, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.responses import Response
 
-from ingest.api.bodies import Body, QueuePlace
+from ingest.api.bodies import Body, Json, QueuePlace
 from ingest.api.body import BODY_REFUSALS, json_body, read_object
 from ingest.api.edge import UsesEdge, WritesJobs
 from ingest.api.problems import Problem, documented
 from ingest.estimate import Work
-from ingest.queue import Place
 from ingest.submission import InvalidSubmission, SubmitBody, submission
-from ingest.view import moment
 from schemas.job import DEFAULT_POOL, spec_of
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -35,7 +34,7 @@ class Money(Body):
 class Estimate(Body):
     """What a job would take. Nothing was written, reserved or sent."""
 
-    object: Literal["estimate"] = "estimate"
+    object: Literal["estimate"] = Field(description="What this is.")
     seconds: float = Field(description="From its start to its end.", ge=0)
     gpu_seconds: float = Field(description="GPU time that it would use.", ge=0)
     cost: Money | None = Field(description="Null: no price is set.")
@@ -48,7 +47,7 @@ class Estimate(Body):
     openapi_extra=json_body(SubmitBody),
     responses=documented(*BODY_REFUSALS),
 )
-async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -> Estimate:
+async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -> Response:
     """Check a job exactly as a submit does, and say what it would take; write nothing."""
     body, now = await read_object(request), datetime.now(UTC)
     try:
@@ -61,25 +60,20 @@ async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -
     pool = asked.request.pool or DEFAULT_POOL
     queue = await edge.queues.queue(pool)
     seconds = queue.model.seconds(work)
-    return Estimate(
-        seconds=round(seconds, 3),
-        # One task a GPU: a job has one for as long as it runs.
-        gpu_seconds=round(seconds, 3),
-        cost=_cost(seconds, await edge.queues.price(pool), edge.settings.currency),
-        queue=_shown(queue.place_of_new(asked.priority, work, now)),
+    return Json(
+        {
+            "object": "estimate",
+            "seconds": round(seconds, 3),
+            # One task a GPU: a job has one for as long as it runs.
+            "gpu_seconds": round(seconds, 3),
+            "cost": _cost(seconds, await edge.queues.price(pool), edge.settings.currency),
+            "queue": queue.place_of_new(asked.priority, work, now).json(),
+        }
     )
 
 
-def _cost(seconds: float, price: float | None, currency: str) -> Money | None:
+def _cost(seconds: float, price: float | None, currency: str) -> dict[str, str] | None:
     if price is None:
         return None
     amount = (Decimal(str(seconds)) * Decimal(str(price))).quantize(_CENT)
-    return Money(amount=str(amount), currency=currency)
-
-
-def _shown(place: Place) -> QueuePlace:
-    return QueuePlace(
-        position=place.position,
-        expected_start_at=moment(place.start),
-        expected_finish_at=moment(place.finish),
-    )
+    return {"amount": str(amount), "currency": currency}

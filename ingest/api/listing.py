@@ -10,6 +10,7 @@ from starlette.responses import Response
 from ingest import cursor
 from ingest.api.bodies import JobPage, Json
 from ingest.api.edge import ReadsJobs, UsesEdge
+from ingest.api.jobs import shown_all
 from ingest.api.problems import Problem, documented
 from ingest.listing import LABEL, InvalidFilters, ListQuery, filters
 from ingest.shapes import PRINTABLE
