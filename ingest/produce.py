@@ -16,8 +16,9 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from infra.kafka import Outgoing
 from infra.settings import Settings
-from infra.telemetry import log
+from infra.telemetry import Headers, log
 from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
+from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.records import CancelRequested, JobRequested, PoolFact, Record
@@ -84,7 +85,9 @@ class EdgeProducer:
         if time.monotonic() < self._rest_until:
             PRODUCED.labels(name, "skipped").inc()
             raise NotProduced("Kafka failed a moment ago")
-        headers = [("traceparent", traceparent.encode())] if traceparent else []
+        headers: Headers = [("traceparent", traceparent.encode())] if traceparent else []
+        if isinstance(record, JobRequested):
+            headers += cloudevents.of_request(record)
         try:
             async with asyncio.timeout(deadline):
                 value = await self._encode(topic, record)
