@@ -26,6 +26,7 @@ from confluent_kafka.schema_registry import (
 from minio import Minio
 
 from infra.kafka import common
+from infra.producers import tenants_of
 from infra.settings import Settings, settings
 from infra.telemetry import log, start
 from schemas.catalog import released, shipped
@@ -113,7 +114,8 @@ def make_bucket(config: Settings) -> None:
 
 def provision(config: Settings) -> None:
     """Make everything; safe to repeat and to run twice at once."""
-    declared = list(Topics(config.topic_prefix).declared((config.pool,), config.slots))
+    topics = Topics(config.topic_prefix)
+    declared = list(topics.declared((config.pool,), config.slots, tenants_of(config)))
     make_topics(config, declared)
     register_schemas(config, declared)
     make_bucket(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +37,22 @@ class Settings(BaseSettings):
     )
     transaction_timeout: float = Field(
         default=10.0, ge=10, description="Kafka aborts a transaction left open for longer."
+    )
+
+    # Who may say whose a record on Kafka is
+    kafka_tenant: Literal["header", "topic", "field"] = Field(
+        default="header",
+        description="What vouches for a record's tenant_id: 'header' (signed by the tenant), "
+        "'topic' (a topic for each tenant, guarded by Kafka's ACLs), or 'field' (nothing: all who "
+        "may produce are trusted).",
+    )
+    producer_secret: SecretStr | None = Field(
+        default=None,
+        description="With 'header': secrets that tenants' keys are made from, comma-separated; "
+        "the first signs, all are believed.",
+    )
+    producer_tenants: str = Field(
+        default="", description="With 'topic': tenants with topics of their own, comma-separated."
     )
 
     # Object store

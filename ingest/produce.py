@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from infra.kafka import Outgoing
+from infra.producers import Signer
 from infra.settings import Settings
 from infra.telemetry import Headers, log
 from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
@@ -42,6 +43,7 @@ class EdgeProducer:
         self._settings = settings
         self._codec = codec
         self._topics = Topics(settings.topic_prefix)
+        self._signer = Signer(settings)
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._rest_until = 0.0
@@ -86,11 +88,12 @@ class EdgeProducer:
             PRODUCED.labels(name, "skipped").inc()
             raise NotProduced("Kafka failed a moment ago")
         headers: Headers = [("traceparent", traceparent.encode())] if traceparent else []
-        if isinstance(record, JobRequested):
-            headers += cloudevents.of_request(record)
         try:
             async with asyncio.timeout(deadline):
                 value = await self._encode(topic, record)
+                if isinstance(record, JobRequested):
+                    headers += cloudevents.of_request(record)
+                    headers += self._signer.headers(record.tenant_id, topic, value)
                 await self._send(Outgoing(topic, value, key, partition, headers))
         except (TimeoutError, OSError, KafkaError, CodecError, AssertionError) as error:
             self._rest_until = time.monotonic() + _REST
