@@ -31,6 +31,11 @@ PRODUCER_REBUILDS: Final = Counter(
 RELAYED: Final = Counter(
     "ttv_relay_sent_total", "Unconfirmed jobs and cancels that the relay sent again.", ("record",)
 )
+AUDITED: Final = Counter(
+    "ttv_audit_events_total",
+    "Events that the audit topic has, by kind. Alert on link.reissued, clock.skew, access.denied.",
+    ("kind",),
+)
 FEED_EVENTS: Final = Counter(
     "ttv_feed_events_total", "Events taken from a feed, in committed batches.", ("feed",)
 )

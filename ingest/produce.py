@@ -22,7 +22,7 @@ from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
 from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.errors import CodecError
-from schemas.records import CancelRequested, JobRequested, PoolFact, Record
+from schemas.records import AuditEvent, CancelRequested, JobRequested, PoolFact, Record
 from schemas.topics import Topics
 
 _START_DEADLINE: Final = 5.0
@@ -73,6 +73,15 @@ class EdgeProducer:
         fact = PoolFact(kind="CancelRequested", cancel_requested=asked)
         topic = self._topics.inbox(pool)
         await self._produce("CancelRequested", topic, fact, None, 0, traceparent, deadline)
+
+    async def audit(self, event: AuditEvent, deadline: float) -> None:
+        """Tell the audit topic of an event, keyed by its tenant.
+
+        Raises:
+            NotProduced: not acknowledged within ``deadline`` seconds.
+        """
+        key = None if event.tenant_id is None else event.tenant_id.encode()
+        await self._produce("AuditEvent", self._topics.audit, event, key, None, None, deadline)
 
     async def _produce(
         self,
