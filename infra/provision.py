@@ -1,4 +1,4 @@
-"""Make what the processes expect to find: topics, registered schemas, the bucket.
+"""Make what the processes expect to find: topics, ACLs, registered schemas, the bucket.
 
 Run by the local stack before the parts start, and as a job elsewhere. Everything is idempotent:
 ``python -m infra.provision``.
@@ -25,10 +25,12 @@ from confluent_kafka.schema_registry import (
 )
 from minio import Minio
 
+from infra.acls import allow
 from infra.kafka import common
 from infra.producers import tenants_of
 from infra.settings import Settings, settings
 from infra.telemetry import log, start
+from schemas.access import grants
 from schemas.catalog import released, shipped
 from schemas.topics import Topic, Topics
 
@@ -117,6 +119,8 @@ def provision(config: Settings) -> None:
     topics = Topics(config.topic_prefix)
     declared = list(topics.declared((config.pool,), config.slots, tenants_of(config)))
     make_topics(config, declared)
+    if config.kafka_security_protocol.startswith("SASL"):
+        allow(config, grants(topics, config.pool, tenants_of(config)))
     register_schemas(config, declared)
     make_bucket(config)
     log().info("provision.done", topics=len(declared))

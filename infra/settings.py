@@ -26,6 +26,19 @@ class Settings(BaseSettings):
     kafka: str = Field(
         default="127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]."
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How clients talk to Kafka."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="With SASL: how clients prove who they are."
+    )
+    kafka_sasl_username: str = Field(default="", description="With SASL: who this process is.")
+    kafka_sasl_password: SecretStr | None = Field(
+        default=None, description="With SASL: its password."
+    )
+    kafka_ssl_ca: Path | None = Field(
+        default=None, description="With SSL: a PEM file of the CA to trust; unset: the system's."
+    )
     registry: str = Field(
         default="http://127.0.0.1:8081", description="Schema registry, Confluent API."
     )

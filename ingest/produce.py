@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from infra.kafka import Outgoing
+from infra.kafka_login import aiokafka_login
 from infra.producers import Signer
 from infra.settings import Settings
 from infra.telemetry import Headers, log
@@ -143,6 +144,7 @@ class EdgeProducer:
             if self._producer is None:
                 made = AIOKafkaProducer(
                     bootstrap_servers=self._settings.kafka,
+                    **aiokafka_login(self._settings),
                     client_id="ttv-edge",
                     acks="all",
                     enable_idempotence=True,
