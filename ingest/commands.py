@@ -21,6 +21,8 @@ from rich.table import Column, Table
 
 from infra.stack.layout import DEFAULT_DATA
 from infra.terminal import fail, print_json
+from ingest.session import connected as _client
+from ingest.session import plain as _plain
 
 if TYPE_CHECKING:
     from ingest.client import Client
@@ -241,24 +243,6 @@ def webhooks_remove(
     _show({"id": endpoint_id, "removed": True}, as_json, "removed")
 
 
-@contextmanager
-def _client(data: Path, as_json: bool) -> Iterator[Client]:
-    from ingest.client import ApiError, Client, Refused
-
-    try:
-        with Client.of_stack(data) as client:
-            yield client
-    except Refused as error:
-        if as_json:
-            print_json({"error": str(error), "problem": error.problem})
-            raise typer.Exit(1) from None
-        fail(str(error), as_json)
-    except ApiError as error:
-        fail(str(error), as_json)
-    except KeyboardInterrupt:
-        fail("stopped", as_json, code=130)
-
-
 def _followed(client: Client, job_id: str, as_json: bool) -> dict[str, Any]:
     """Wait until the job has ended, with a bar on a terminal."""
     with _bar("waiting", as_json) as bar:
@@ -298,12 +282,6 @@ def _bar(title: str, as_json: bool) -> Iterator[Progress]:
 
 def _id_column() -> Column:
     return Column("id", min_width=36, no_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """What others wrote, without the power to style or move a terminal's text."""
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return printable.replace("[", r"\[")
 
 
 def _show(value: dict[str, Any], as_json: bool, text: str) -> None:

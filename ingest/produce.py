@@ -23,7 +23,15 @@ from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
 from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.errors import CodecError
-from schemas.records import AuditEvent, CancelRequested, JobRequested, PoolFact, Record
+from schemas.records import (
+    AuditEvent,
+    CancelRequested,
+    JobRequested,
+    PoolFact,
+    Record,
+    Tenant,
+    TenantChanged,
+)
 from schemas.topics import Topics
 
 _START_DEADLINE: Final = 5.0
@@ -83,6 +91,18 @@ class EdgeProducer:
         """
         key = None if event.tenant_id is None else event.tenant_id.encode()
         await self._produce("AuditEvent", self._topics.audit, event, key, None, None, deadline)
+
+    async def tenant(self, tenant: Tenant, pool: str, deadline: float) -> None:
+        """Tell the compacted topic, and then a pool's scheduler, of a tenant's limits.
+
+        Raises:
+            NotProduced: not both acknowledged, within ``deadline`` seconds each.
+        """
+        topic, key = self._topics.tenants, tenant.tenant_id.encode()
+        await self._produce("Tenant", topic, tenant, key, None, None, deadline)
+        fact = PoolFact(kind="TenantChanged", tenant_changed=TenantChanged(tenant=tenant))
+        inbox = self._topics.inbox(pool)
+        await self._produce("TenantChanged", inbox, fact, None, 0, None, deadline)
 
     async def _produce(
         self,

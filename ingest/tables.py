@@ -147,7 +147,9 @@ api_keys: Final = Table(
     Column("revoked_at", _TIME),
     # To within minutes.
     Column("last_used_at", _TIME),
-    Index("api_keys_current", "key_id", unique=True, postgresql_where=text("superseded_at IS NULL")),
+    Index(
+        "api_keys_current", "key_id", unique=True, postgresql_where=text("superseded_at IS NULL")
+    ),
     Index("api_keys_by_id", "key_id"),
     Index("api_keys_by_tenant", "tenant_id", "key_id"),
 )

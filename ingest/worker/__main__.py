@@ -29,6 +29,7 @@ from ingest.worker.progress import follow_progress
 from ingest.worker.projection import project
 from ingest.worker.relay import relay
 from ingest.worker.sender import Sender
+from ingest.worker.tenants import publish_tenants
 from schemas.codec import codec
 
 _THREADS = 32
@@ -52,6 +53,7 @@ async def run(config: Settings) -> bool:
         "relay": relay(config, database, producer),
         "completions": complete(config, database),
         "audit": publish_audit(database, producer),
+        "tenants": publish_tenants(config, database, producer),
         "sender": Sender(config, database).run(),
         "signal": stop.wait(),
     }
