@@ -11,6 +11,7 @@ from gpu_consumer.attempt import Attempt
 from infra.kafka import Outgoing, plain_producer
 from infra.settings import Settings
 from infra.telemetry import log, trace_headers
+from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.events import job_event
 from schemas.records import (
@@ -95,7 +96,7 @@ class Voice:
         feeds = [self._topics.events]
         if kind in TERMINAL_KINDS:
             feeds.append(self._topics.completed)
-        headers = trace_headers(attempt.traceparent)
+        headers = [*cloudevents.of_event(event), *trace_headers(attempt.traceparent)]
         key = event.job_id.encode()
         return [Outgoing(t, self._codec.encode(t, event), key, headers=headers) for t in feeds]
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from infra.kafka_login import librdkafka_login
 from infra.settings import Settings
 from infra.telemetry import Headers
 
@@ -45,7 +46,7 @@ def common(settings: Settings) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1000,
         "socket.timeout.ms": 10_000,
         "allow.auto.create.topics": False,
-    }
+    } | librdkafka_login(settings)
 
 
 def plain_producer(settings: Settings, **extra: Any) -> Producer:

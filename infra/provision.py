@@ -1,4 +1,4 @@
-"""Make what the processes expect to find: topics, registered schemas, the bucket.
+"""Make what the processes expect to find: topics, ACLs, registered schemas, the bucket.
 
 Run by the local stack before the parts start, and as a job elsewhere. Everything is idempotent:
 ``python -m infra.provision``.
@@ -26,9 +26,12 @@ from confluent_kafka.schema_registry import (
 from minio import Minio
 from urllib3 import PoolManager, Timeout
 
+from infra.acls import allow
 from infra.kafka import common
+from infra.producers import tenants_of
 from infra.settings import Settings, settings
 from infra.telemetry import log, start
+from schemas.access import grants
 from schemas.catalog import released, shipped
 from schemas.topics import Topic, Topics
 
@@ -121,8 +124,11 @@ def make_bucket(config: Settings) -> None:
 
 def provision(config: Settings) -> None:
     """Make everything; safe to repeat and to run twice at once."""
-    declared = list(Topics(config.topic_prefix).declared((config.pool,), config.slots))
+    topics = Topics(config.topic_prefix)
+    declared = list(topics.declared((config.pool,), config.slots, tenants_of(config)))
     make_topics(config, declared)
+    if config.kafka_security_protocol.startswith("SASL"):
+        allow(config, grants(topics, config.pool, tenants_of(config)))
     register_schemas(config, declared)
     make_bucket(config)
     log().info("provision.done", topics=len(declared))

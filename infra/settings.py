@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
@@ -34,6 +34,19 @@ class Settings(BaseSettings):
     kafka: str = Field(
         default="127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]."
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How clients talk to Kafka."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="With SASL: how clients prove who they are."
+    )
+    kafka_sasl_username: str = Field(default="", description="With SASL: who this process is.")
+    kafka_sasl_password: SecretStr | None = Field(
+        default=None, description="With SASL: its password."
+    )
+    kafka_ssl_ca: Path | None = Field(
+        default=None, description="With SSL: a PEM file of the CA to trust; unset: the system's."
+    )
     registry: str = Field(
         default="http://127.0.0.1:8081", description="Schema registry, Confluent API."
     )
@@ -45,6 +58,22 @@ class Settings(BaseSettings):
     )
     transaction_timeout: float = Field(
         default=10.0, ge=10, description="Kafka aborts a transaction left open for longer."
+    )
+
+    # Who may say whose a record on Kafka is
+    kafka_tenant: Literal["header", "topic", "field"] = Field(
+        default="header",
+        description="What vouches for a record's tenant_id: 'header' (signed by the tenant), "
+        "'topic' (a topic for each tenant, guarded by Kafka's ACLs), or 'field' (nothing: all who "
+        "may produce are trusted).",
+    )
+    producer_secret: SecretStr | None = Field(
+        default=None,
+        description="With 'header': secrets that tenants' keys are made from, comma-separated; "
+        "the first signs, all are believed.",
+    )
+    producer_tenants: str = Field(
+        default="", description="With 'topic': tenants with topics of their own, comma-separated."
     )
 
     # Object store

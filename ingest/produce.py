@@ -15,9 +15,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from infra.kafka import Outgoing
+from infra.kafka_login import aiokafka_login
+from infra.producers import Signer
 from infra.settings import Settings
-from infra.telemetry import log
+from infra.telemetry import Headers, log
 from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
+from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.records import (
@@ -49,6 +52,7 @@ class EdgeProducer:
         self._settings = settings
         self._codec = codec
         self._topics = Topics(settings.topic_prefix)
+        self._signer = Signer(settings)
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._rest_until = 0.0
@@ -113,10 +117,13 @@ class EdgeProducer:
         if time.monotonic() < self._rest_until:
             PRODUCED.labels(name, "skipped").inc()
             raise NotProduced("Kafka failed a moment ago")
-        headers = [("traceparent", traceparent.encode())] if traceparent else []
+        headers: Headers = [("traceparent", traceparent.encode())] if traceparent else []
         try:
             async with asyncio.timeout(deadline):
                 value = await self._encode(topic, record)
+                if isinstance(record, JobRequested):
+                    headers += cloudevents.of_request(record)
+                    headers += self._signer.headers(record.tenant_id, topic, value)
                 await self._send(Outgoing(topic, value, key, partition, headers))
         except (TimeoutError, OSError, KafkaError, CodecError, AssertionError) as error:
             self._rest_until = time.monotonic() + _REST
@@ -157,6 +164,7 @@ class EdgeProducer:
             if self._producer is None:
                 made = AIOKafkaProducer(
                     bootstrap_servers=self._settings.kafka,
+                    **aiokafka_login(self._settings),
                     client_id="ttv-edge",
                     acks="all",
                     enable_idempotence=True,

@@ -95,6 +95,12 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         400, "The record has the schema of another topic", "Check which topic you produce to."
     ),
     "record_too_large": ReasonSpec(413, "The record is too large", "Shorten the prompt."),
+    "unauthenticated_producer": ReasonSpec(
+        401, "The record does not prove who sent it", "Sign it with your tenant's key."
+    ),
+    "tenant_conflict": ReasonSpec(
+        403, "The record names another tenant than its producer's", "Send your own tenant_id."
+    ),
     "unknown_pool": ReasonSpec(422, "No such pool", "Leave `pool` out or name one that exists."),
     "too_old": ReasonSpec(
         410, "The request is older than the dedupe window", "Send it again with a fresh job_id."

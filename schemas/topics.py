@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from schemas.job import PRIORITIES
+from schemas.job import PRIORITIES, valid_tenant
 
 _DAY_MS: Final = 86_400_000
 _MIB: Final = 1024 * 1024
@@ -53,6 +53,18 @@ def _compacted() -> dict[str, str]:
     return _config(None, cleanup_policy="compact", segment_ms=str(_DAY_MS))
 
 
+class Source(NamedTuple):
+    """What a topic that admission reads holds.
+
+    Attributes:
+        priority: Of its requests; None: it holds wishes to cancel.
+        tenant_id: Whose own topic it is; None: it is shared.
+    """
+
+    priority: str | None
+    tenant_id: str | None
+
+
 class Topics:
     """The names of all topics under one prefix."""
 
@@ -66,9 +78,31 @@ class Topics:
         self.tenants = f"{prefix}tenants"
         self.audit = f"{prefix}audit"
 
-    def requested(self, priority: str) -> str:
-        """Requests of one priority: high, normal or low."""
-        return f"{self.prefix}jobs.requested.{priority}"
+    def requested(self, priority: str, tenant_id: str | None = None) -> str:
+        """Requests of one priority (high, normal or low): the shared topic, or a tenant's own."""
+        shared = f"{self.prefix}jobs.requested.{priority}"
+        return shared if tenant_id is None else f"{shared}.{tenant_id}"
+
+    def cancels(self, tenant_id: str | None = None) -> str:
+        """Wishes to cancel: the shared topic, or a tenant's own."""
+        return self.control if tenant_id is None else f"{self.control}.{tenant_id}"
+
+    def sources(self, tenants: tuple[str, ...] = ()) -> list[str]:
+        """What admission reads: the shared topics, and those of ``tenants``."""
+        owners = (None, *tenants)
+        requests = [self.requested(priority, one) for one in owners for priority in PRIORITIES]
+        return [*requests, *(self.cancels(one) for one in owners)]
+
+    def source(self, topic: str) -> Source | None:
+        """What ``topic`` holds, if admission could read it."""
+        for priority in (*PRIORITIES, None):
+            shared = self.control if priority is None else self.requested(priority)
+            if topic == shared:
+                return Source(priority, None)
+            owner = topic.removeprefix(f"{shared}.")
+            if owner != topic and valid_tenant(owner):
+                return Source(priority, owner)
+        return None
 
     def inbox(self, pool: str) -> str:
         """The facts that a pool's scheduler folds."""
@@ -112,13 +146,17 @@ class Topics:
             self.progress: "JobProgress",
         }
 
-    def declared(self, pools: tuple[str, ...], slots: int) -> Iterator[Topic]:
+    def declared(
+        self, pools: tuple[str, ...], slots: int, tenants: tuple[str, ...] = ()
+    ) -> Iterator[Topic]:
         """Every topic, with what it is created with.
 
         Args:
             pools: Names of the pools.
             slots: Partitions of each pool's assignments.
+            tenants: Tenants with topics of their own.
         """
+        yield from self._of_tenants(tenants)
         for priority in PRIORITIES:
             config = _config(REQUEST_RETENTION_DAYS, max_mib=2)
             yield Topic(self.requested(priority), "JobRequested", "tenant_id", 6, config)
@@ -137,3 +175,12 @@ class Topics:
                 self.assignments(pool), "Assignment", "none: slot number", slots, _config(None)
             )
             yield Topic(self.outlook(pool), "PoolOutlook", "pool", 1, _compacted())
+
+    def _of_tenants(self, tenants: tuple[str, ...]) -> Iterator[Topic]:
+        config = _config(REQUEST_RETENTION_DAYS, max_mib=2)
+        small = _config(REQUEST_RETENTION_DAYS)
+        for tenant in tenants:  # one partition: a tenant's requests stay in order
+            for priority in PRIORITIES:
+                name = self.requested(priority, tenant)
+                yield Topic(name, "JobRequested", "tenant_id", 1, config)
+            yield Topic(self.cancels(tenant), "CancelRequested", "job_id", 1, small)

@@ -22,6 +22,7 @@ from prometheus_client import Counter, Gauge
 
 from infra.crash import crash_point
 from infra.kafka import Outgoing
+from infra.kafka_login import aiokafka_login
 from infra.settings import Settings
 from infra.telemetry import log, start
 from schemas.codec import Codec
@@ -180,6 +181,7 @@ async def _serve(
         name=name,
         instance=config.instance,
         brokers=config.kafka,
+        login=aiokafka_login(config),
         request_timeout=OUTPUT_DEADLINE,
         folder=folder,
         longest=longest,

@@ -54,6 +54,7 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        login = self.app.login if isinstance(self.app, StreamsApp) else {}
         self._assignor = RoundRobinPartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -62,6 +63,7 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
             # session timeout.
             group_instance_id=conf.consumer_group_instance_id or None,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            **login,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -104,6 +106,9 @@ class IdempotentProducer(driver.Producer):
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return self.app.login if isinstance(self.app, StreamsApp) else {}
+
     async def partitions_of(self, topic: str) -> int:
         """How many partitions ``topic`` has."""
         return len(await self._ensure_producer().partitions_for(topic))
@@ -121,10 +126,12 @@ class StreamsApp(faust.App):
 
     Attributes:
         commit_age: Age of the oldest uncommitted acknowledgement.
+        login: How its clients prove to Kafka who they are.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, login: Mapping[str, Any], **options: Any) -> None:
         self.commit_age = CommitAge()
+        self.login = login
         super().__init__(*args, **options)
 
     def _new_transport(self) -> TransportT:
@@ -140,6 +147,7 @@ def make_app(
     name: str,
     instance: str,
     brokers: str,
+    login: Mapping[str, Any],
     request_timeout: float,
     folder: Path,
     longest: float = 300.0,
@@ -151,12 +159,14 @@ def make_app(
         name: Name of the process.
         instance: Names this replica among those of the group, stably.
         brokers: Bootstrap servers, host:port[,host:port].
+        login: Arguments of aiokafka's clients, from infra/kafka_login.py.
         request_timeout: Seconds after which a produce request has failed.
         folder: Where Faust may keep files; it has no tables, so they stay empty.
         longest: Seconds that one record may take; beyond it Faust complains.
     """
     return StreamsApp(
         group,
+        login=login,
         broker=[f"kafka://{server.strip()}" for server in brokers.split(",")],
         broker_client_id=f"{name}-{instance}",
         datadir=folder,

@@ -19,16 +19,19 @@ from confluent_kafka import KafkaError, Message, Producer
 from infra.kafka import Outgoing, plain_producer
 from infra.letters.log import QUIET, LetterLog, LettersError, Placed
 from infra.letters.redrive import (
+    UNREAD,
     NotRedrivableError,
     Redrive,
     content_type,
     letter_id,
     redrive,
 )
+from infra.producers import ProducerSettingsError, Signer, secrets_of
 from infra.settings import Settings
 from infra.telemetry import trace_headers
 from schemas.codec import Codec
 from schemas.errors import CodecError, RegistryUnavailable
+from schemas.producers import HEADER, NotProven, proven
 from schemas.records import DeadLetter, Record
 from schemas.topics import Topics
 
@@ -179,7 +182,24 @@ class Desk:
 
     def plan(self, letter: DeadLetter, now: datetime) -> Redrive:
         """What redriving it would produce. Raises NotRedrivableError, LettersError."""
-        return redrive(letter, self.content(letter), self._topics, now)
+        plan = redrive(letter, self.content(letter), self._topics, now)
+        if letter.code in UNREAD and self._settings.kafka_tenant == "header":
+            # Admission could not read it, so nobody has looked yet at who sent it.
+            self._check_sender(letter, plan.tenant_id)
+        return plan
+
+    def _check_sender(self, letter: DeadLetter, tenant_id: str) -> None:
+        try:
+            secrets = secrets_of(self._settings)
+            sender = proven(
+                letter.headers.get(HEADER), letter.topic, letter.value, secrets, at=None
+            )
+        except ProducerSettingsError as error:
+            raise LettersError(str(error)) from error
+        except NotProven as error:
+            raise NotRedrivableError(f"It does not prove who sent it: {error}.") from error
+        if sender != tenant_id:
+            raise NotRedrivableError("It names another tenant than the one that signed it.")
 
     def redrive(
         self,
@@ -244,7 +264,11 @@ class Desk:
         def delivered(error: KafkaError | None, _: Message) -> None:
             failed.append(error.str() if error is not None else "")
 
-        headers = trace_headers(plan.traceparent)
+        try:
+            proof = Signer(self._settings).headers(plan.tenant_id, plan.topic, value)
+        except ProducerSettingsError as error:
+            raise LettersError(str(error)) from error
+        headers = [*trace_headers(plan.traceparent), *proof]
         Outgoing(plan.topic, value, plan.key, headers=headers).produce_to(
             producer, on_delivery=delivered
         )

@@ -27,6 +27,8 @@ from schemas.topics import Topics
 UNREAD: Final = frozenset(
     error.code for error in (RecordTooLarge, Unreadable, UnknownSchema, WrongRecordType)
 )
+#: Codes of records whose tenant is not the one that they name, for all that is known.
+NOT_THEIRS: Final = frozenset({"unauthenticated_producer", "tenant_conflict"})
 #: A wish to cancel is redriven as it is, to where it lay.
 Content = PoolFact | JobRequested | CancelRequested
 
@@ -44,6 +46,7 @@ class Redrive:
         key: Its key.
         record: What to encode, or None when ``original`` goes as it is.
         original: The letter's own bytes.
+        tenant_id: Whose it is.
         job_id: The job it asks for; None: it asks for none.
         notes: What differs from the original, for the operator.
         traceparent: The trace to go on with.
@@ -53,6 +56,7 @@ class Redrive:
     key: bytes
     record: JobRequested | None
     original: bytes | None
+    tenant_id: str
     job_id: str | None
     notes: tuple[str, ...] = ()
     traceparent: str | None = None
@@ -72,10 +76,9 @@ def redriven_job_id(of_letter: str) -> str:
 
 def content_type(letter: DeadLetter, topics: Topics) -> type[Record] | None:
     """The type of the record that a letter holds, by where it lay; None: not one of ours."""
-    if letter.topic in {topics.requested(priority) for priority in PRIORITIES}:
-        return JobRequested
-    if letter.topic == topics.control:
-        return CancelRequested
+    source = topics.source(letter.topic)
+    if source is not None:
+        return CancelRequested if source.priority is None else JobRequested
     if letter.topic.startswith(f"{topics.prefix}pool.") and letter.topic.endswith(".inbox"):
         return PoolFact
     return None
@@ -104,10 +107,11 @@ def redrive(
             f"It still cannot be read ({content.code}: {content}). Upgrade this service to a "
             "release that ships its schema, or have its producer send it again in a known one."
         )
+    _check_tenant(letter, content, topics)
     if isinstance(content, PoolFact):
         return _of_job(letter, content.admitted, topics, now)
     if isinstance(content, JobRequested):
-        return _of_request(letter, content, now)
+        return _of_request(letter, content, topics, now)
     if isinstance(content, CancelRequested):
         return _of_cancel(letter, content)
     raise NotRedrivableError("It holds a record that asks for nothing.")
@@ -134,19 +138,38 @@ def _of_job(letter: DeadLetter, job: Job | None, topics: Topics, now: datetime) 
     return _new_job(letter, request, topic, (job.job_id, job.traceparent), now)
 
 
-def _of_request(letter: DeadLetter, request: JobRequested, now: datetime) -> Redrive:
+def _check_tenant(letter: DeadLetter, content: Record, topics: Topics) -> None:
+    if letter.code in NOT_THEIRS:
+        raise NotRedrivableError(
+            "Nobody vouches for the tenant that it names: its producer must send it again."
+        )
+    source = topics.source(letter.topic)
+    if source is None or source.tenant_id is None:
+        return
+    if getattr(content, "tenant_id", None) != source.tenant_id:
+        raise NotRedrivableError("It names another tenant than the one whose topic it lay in.")
+
+
+def _of_request(
+    letter: DeadLetter, request: JobRequested, topics: Topics, now: datetime
+) -> Redrive:
     given = None if request.job_id is None else canonical_job_id(request.job_id)
     if letter.code in UNREAD and given is not None:
         # No job was ever made of it: it is itself, and its own id makes a repeat harmless.
         _check(request, now)
-        return Redrive(letter.topic, _key(request), None, letter.value, given)
-    return _new_job(letter, request, letter.topic, (given or letter.job_id, None), now)
+        key, owner = _key(request), request.tenant_id
+        return Redrive(letter.topic, key, None, letter.value, owner, given)
+    # A tenant's own topic is for that tenant to write.
+    source = topics.source(letter.topic)
+    topic = topics.requested(source.priority or "") if source is not None else letter.topic
+    return _new_job(letter, request, topic, (given or letter.job_id, None), now)
 
 
 def _of_cancel(letter: DeadLetter, cancel: CancelRequested) -> Redrive:
     if canonical_job_id(cancel.job_id) is None or not valid_tenant(cancel.tenant_id):
         raise NotRedrivableError("Its job_id or tenant_id is not valid: send a correct one.")
-    return Redrive(letter.topic, cancel.job_id.encode(), None, letter.value, None)
+    key = cancel.job_id.encode()
+    return Redrive(letter.topic, key, None, letter.value, cancel.tenant_id, None)
 
 
 def _new_job(
@@ -167,7 +190,8 @@ def _new_job(
         notes = ("its expires_at has passed and was dropped",)
     made = request.model_copy(update=update)
     _check(made, now)
-    return Redrive(topic, _key(made), made, None, made.job_id, notes, traceparent)
+    owner = made.tenant_id
+    return Redrive(topic, _key(made), made, None, owner, made.job_id, notes, traceparent)
 
 
 def _check(request: JobRequested, now: datetime) -> None:

@@ -56,18 +56,24 @@ def up(
     only: Annotated[
         str | None, typer.Option(help="'infra': the servers alone, without the service.")
     ] = None,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Kafka with TLS, passwords, ACLs, and a topic per tenant."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start the whole service on this machine, and stop it with Ctrl-C.
 
     Everything listens on loopback, on free ports that the folder keeps. What dies is restarted.
-    Data stays in the folder.
+    Data stays in the folder. With --secure, passwords are in stack.json.
 
     Examples:
 
         ttv up
 
         ttv up --data /tmp/stack --gpus 4 --detach
+
+        ttv up --secure
     """
     from infra.stack import AlreadyRunningError, Stack, StackError
     from infra.stack.servers import ServerError
@@ -86,6 +92,7 @@ def up(
             data,
             gpus=gpus,
             only="infra" if only else None,
+            secured=secure,
             tied=not detach,
             progress=progress,
         )
@@ -242,6 +249,9 @@ def config(as_json: Json = False) -> None:
 def _masked(known: StackInfo) -> StackInfo:
     # `ttv status` may end up in a bug report; stack.json itself has the secrets.
     hidden = "**********"
+    kafka = known.kafka_login
+    if kafka is not None:
+        kafka = dataclasses.replace(kafka, passwords=dict.fromkeys(kafka.passwords, hidden))
 
     def without_password(url: str) -> str:
         login, rest = url.rsplit("@", 1)
@@ -249,6 +259,7 @@ def _masked(known: StackInfo) -> StackInfo:
 
     return dataclasses.replace(
         known,
+        kafka_login=kafka,
         api_key=hidden,
         webhook_secret=hidden,
         s3=dataclasses.replace(known.s3, secret_key=hidden),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from infra.kafka_login import librdkafka_login
 from infra.settings import Settings
-from infra.stack import info, probes, supervision
+from infra.stack import info, probes, services, supervision
 from infra.stack.layout import Layout
 
 
@@ -25,6 +27,7 @@ class _Target:
     """The dependencies to ask, and where their logs are, if the stack here runs them."""
 
     kafka: str
+    login: dict[str, Any]
     registry: str
     s3: info.S3
     postgres: str
@@ -38,7 +41,7 @@ def diagnose(layout: Layout) -> list[Finding]:
     local = supervision.is_running(layout)
     target = _of_stack(layout) if local else _of_settings(Settings())
     asked: dict[str, tuple[str, probes.Probe]] = {
-        "kafka": (target.kafka, lambda: probes.kafka(target.kafka)),
+        "kafka": (target.kafka, lambda: probes.kafka(target.kafka, target.login)),
         "registry": (target.registry, lambda: probes.registry(target.registry)),
         "s3": (target.s3.endpoint, lambda: probes.s3(target.s3)),
         "postgres": (target.postgres.rsplit("@", 1)[-1], lambda: probes.postgres(target.postgres)),
@@ -56,14 +59,23 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 def _of_stack(layout: Layout) -> _Target:
     known = info.read(layout.info)
+    login = librdkafka_login(services.settings_of(known))
     return _Target(
-        known.kafka, known.registry, known.s3, known.postgres, known.valkey, known.http, layout
+        known.kafka,
+        login,
+        known.registry,
+        known.s3,
+        known.postgres,
+        known.valkey,
+        known.http,
+        layout,
     )
 
 
 def _of_settings(settings: Settings) -> _Target:
     return _Target(
         kafka=settings.kafka,
+        login=librdkafka_login(settings),
         registry=settings.registry,
         s3=info.S3(
             settings.s3_endpoint,

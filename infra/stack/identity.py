@@ -8,7 +8,7 @@ import secrets
 import socket
 import uuid
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from infra.stack.atomic import write_private
@@ -32,6 +32,7 @@ class Identity:
     postgres_password: str
     webhook_secret: str
     valkey_password: str
+    kafka_passwords: dict[str, str] = field(default_factory=dict)
 
     def port(self, name: str) -> int:
         """The port of ``name``.
@@ -42,8 +43,10 @@ class Identity:
         return self.ports[name]
 
 
-def load_or_create(path: Path, names: Iterable[str]) -> Identity:
+def load_or_create(path: Path, names: Iterable[str], principals: Iterable[str] = ()) -> Identity:
     """The identity in ``path``, made if absent; ports in use by others are chosen anew.
+
+    ``names`` are of ports, ``principals`` of those who log in to Kafka.
 
     Must be called with the stack stopped: its own processes would count as others.
     """
@@ -52,6 +55,9 @@ def load_or_create(path: Path, names: Iterable[str]) -> Identity:
     for name in names:
         if name not in ports or not is_free(ports[name]):
             ports[name] = free_port(set(ports.values()))
+    passwords = dict(kept.get("kafka_passwords", {}))
+    for name in principals:
+        passwords.setdefault(name, secrets.token_urlsafe(24))
     identity = Identity(
         ports=ports,
         cluster_id=kept.get("cluster_id") or _cluster_id(),
@@ -62,6 +68,7 @@ def load_or_create(path: Path, names: Iterable[str]) -> Identity:
         webhook_secret=kept.get("webhook_secret")
         or "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
         valkey_password=kept.get("valkey_password") or secrets.token_urlsafe(24),
+        kafka_passwords=passwords,
     )
     write_private(path, json.dumps(asdict(identity), indent=2) + "\n")
     return identity

@@ -22,6 +22,16 @@ class S3:
 
 
 @dataclass(frozen=True)
+class KafkaLogin:
+    """How a secured Kafka is entered: the passwords are by principal."""
+
+    protocol: str
+    mechanism: str
+    ca: str
+    passwords: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Process:
     """A supervised process: its name, its pid (0 when it is not running) and its log file."""
 
@@ -46,6 +56,7 @@ class StackInfo:
     tenant: str
     webhook_secret: str
     valkey: str
+    kafka_login: KafkaLogin | None = None
     metrics: list[str] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
 
@@ -74,6 +85,8 @@ def read(path: Path) -> StackInfo:
         values = {name: value for name, value in raw.items() if name in known}
         values["s3"] = S3(**raw["s3"])
         values["processes"] = [Process(**process) for process in raw["processes"]]
+        login = raw.get("kafka_login")
+        values["kafka_login"] = None if login is None else KafkaLogin(**login)
         return StackInfo(**values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a stack.json: {error}") from error

@@ -38,6 +38,11 @@ class Layout:
         return self.data / "identity.json"
 
     @property
+    def kafka_tls(self) -> Path:
+        """Certificates of a secured Kafka."""
+        return self.data / "kafka-tls"
+
+    @property
     def lock(self) -> Path:
         """Locked (flock) by the supervisor for as long as it lives."""
         return self.data / "lock"

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import asyncpg
 import minio
@@ -20,6 +21,7 @@ _REQUEST_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 
 Probe = Callable[[], None]
+_NO_LOGIN: Final[Mapping[str, Any]] = {}
 
 
 class UnreachableError(Exception):
@@ -42,10 +44,10 @@ class Outcome:
     detail: str
 
 
-def kafka(bootstrap: str) -> None:
-    """Ask a broker for the cluster's metadata."""
+def kafka(bootstrap: str, login: Mapping[str, Any] = _NO_LOGIN) -> None:
+    """Ask a broker for the cluster's metadata; ``login`` as librdkafka has it."""
     client = AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 3000}
+        {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 3000, **login}
     )
     client.list_topics(timeout=3.0)
 

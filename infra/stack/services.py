@@ -7,11 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.settings import Settings
 from infra.setup import paths
+from infra.stack import secure
 from infra.stack.identity import HOST, Identity
-from infra.stack.info import S3, StackInfo
+from infra.stack.info import S3, KafkaLogin, StackInfo
 from infra.stack.layout import Layout
 from infra.stack.program import Group, Program, base_environment
+from schemas import access
 
 #: Bucket of a local stack.
 BUCKET = "ttv"
@@ -51,7 +54,7 @@ def port_names(gpus: int) -> list[str]:
     return [*_SERVER_PORTS, *(f"metrics-{name}" for name in names(gpus))]
 
 
-def describe(layout: Layout, identity: Identity, gpus: int) -> StackInfo:
+def describe(layout: Layout, identity: Identity, gpus: int, *, secured: bool = False) -> StackInfo:
     """``stack.json`` of the stack, before any process runs."""
     http = f"http://{HOST}:{identity.port('http')}"
     postgres = f"{HOST}:{identity.port('postgres')}"
@@ -72,17 +75,51 @@ def describe(layout: Layout, identity: Identity, gpus: int) -> StackInfo:
         tenant=TENANT,
         webhook_secret=identity.webhook_secret,
         valkey=f"redis://:{identity.valkey_password}@{HOST}:{identity.port('valkey')}/0",
+        kafka_login=_login(layout, identity) if secured else None,
         metrics=[
             f"http://{HOST}:{identity.port(f'metrics-{name}')}/metrics" for name in names(gpus)
         ],
     )
 
 
+def _login(layout: Layout, identity: Identity) -> KafkaLogin:
+    passwords = {name: identity.kafka_passwords[name] for name in secure.PRINCIPALS}
+    del passwords[secure.BROKER]
+    ca = secure.authority(layout.kafka_tls)
+    return KafkaLogin(secure.PROTOCOL, secure.MECHANISM, str(ca), passwords)
+
+
+def login_of(info: StackInfo, principal: str) -> dict[str, str]:
+    """The settings by which a process is ``principal`` to the stack's Kafka."""
+    login = info.kafka_login
+    if login is None:
+        return {}
+    return {
+        "TTV_KAFKA_SECURITY_PROTOCOL": login.protocol,
+        "TTV_KAFKA_SASL_MECHANISM": login.mechanism,
+        "TTV_KAFKA_SASL_USERNAME": principal,
+        "TTV_KAFKA_SASL_PASSWORD": login.passwords[principal],
+        "TTV_KAFKA_SSL_CA": login.ca,
+    }
+
+
+def _whom_to_believe(info: StackInfo) -> dict[str, str]:
+    if info.kafka_login is not None:
+        return {
+            "TTV_KAFKA_TENANT": "topic",
+            "TTV_PRODUCER_TENANTS": ",".join(secure.TENANTS),
+        }
+    # Whoever reaches a loopback port of this machine is trusted.
+    return {"TTV_KAFKA_TENANT": "field"}
+
+
 def environment(info: StackInfo) -> dict[str, str]:
-    """The settings that point a process of the service at the stack ``info``."""
+    """The settings that point a process of the service, or its operator, at the stack ``info``."""
     port = info.http.rsplit(":", 1)[1]
     return {
         "TTV_KAFKA": info.kafka,
+        **login_of(info, secure.ADMIN),
+        **_whom_to_believe(info),
         "TTV_REGISTRY": info.registry,
         "TTV_S3_ENDPOINT": info.s3.endpoint,
         "TTV_S3_BUCKET": info.s3.bucket,
@@ -101,20 +138,41 @@ def environment(info: StackInfo) -> dict[str, str]:
     }
 
 
+def settings_of(info: StackInfo) -> Settings:
+    """The settings of the operator of the stack ``info``; ``TTV_`` variables do not count."""
+    fields = {name.removeprefix("TTV_").lower(): it for name, it in environment(info).items()}
+    return Settings.model_validate(fields)
+
+
 def programs(
     layout: Layout, identity: Identity, info: StackInfo, gpus: int, extra: Mapping[str, str]
 ) -> list[Program]:
     """The service's processes; ``extra`` are settings that win over the stack's own."""
     shared = {**_inherited(), **environment(info), **extra}
     made = [
-        _program(layout, identity, name, ["-m", *module.split()], {**shared, **_threads(1)}, "apps")
+        _program(
+            layout,
+            identity,
+            name,
+            ["-m", *module.split()],
+            {**shared, **login_of(info, _principal(module)), **_threads(1)},
+            "apps",
+        )
         for name, module in MODULES.items()
     ]
     cores = len(os.sched_getaffinity(0))
     for slot in range(gpus):
         env = {**shared, **_threads(max(1, cores // gpus)), "TTV_SLOT": str(slot)}
+        env |= login_of(info, access.GPU)
         made.append(_program(layout, identity, f"gpu-{slot}", ["-m", "gpu_consumer"], env, "gpus"))
     return made
+
+
+def _principal(module: str) -> str:
+    """Who a part is to Kafka."""
+    if module.startswith("ingest."):
+        return access.INGEST
+    return access.SCHEDULER if module == MODULES["scheduler"] else access.STREAMS
 
 
 def helper(layout: Layout, name: str, arguments: list[str], info: StackInfo) -> Program:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from infra.setup import paths
-from infra.stack import identity, keeper, probes, servers, services, starter, supervision
+from infra.stack import identity, keeper, probes, secure, servers, services, starter, supervision
 from infra.stack import info as info_file
 from infra.stack.atomic import write_private
 from infra.stack.info import Process, StackInfo
@@ -47,12 +47,13 @@ class Stack:
         self._supervisord: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(
+    def start(  # noqa: PLR0913 keyword arguments, each with a default
         cls,
         data: Path | str,
         *,
         gpus: int = 2,
         only: Only = None,
+        secured: bool = False,
         env: Mapping[str, str] | None = None,
         env_of: Mapping[str, Mapping[str, str]] | None = None,
         timeout: float = 180.0,
@@ -65,6 +66,7 @@ class Stack:
             data: its folder, made if absent; what an earlier run left there is used again.
             gpus: number of GPU consumers.
             only: ``"infra"`` starts the servers alone.
+            secured: Kafka asks for a password over TLS, and grants each part what it needs.
             env: ``TTV_`` settings for the service's processes that win over the stack's own.
             env_of: environment of single programs, servers included, by name; wins over all.
             timeout: seconds until it must be ready.
@@ -76,7 +78,7 @@ class Stack:
             StackError: if it did not come up; it is stopped again then.
         """
         stack = cls(data)
-        stack._launch(gpus, only, env or {}, env_of or {}, tied=tied)
+        stack._launch(gpus, only, env or {}, env_of or {}, secured=secured, tied=tied)
         try:
             stack._wait_until_ready(only, time.monotonic() + timeout, progress)
         except BaseException:
@@ -173,6 +175,7 @@ class Stack:
         env: Mapping[str, str],
         env_of: Mapping[str, Mapping[str, str]],
         *,
+        secured: bool,
         tied: bool,
     ) -> None:
         layout = self.layout
@@ -183,9 +186,10 @@ class Stack:
             layout.supervisor_pidfile.unlink(missing_ok=True)
             starter.progress_file(layout).unlink(missing_ok=True)
             known = _identity(layout, gpus)
-            described = services.describe(layout, known, gpus)
+            described = services.describe(layout, known, gpus, secured=secured)
             info_file.write(layout.info, described)
-            made = [make(layout, known) for make in _SERVERS]
+            made = [servers.kafka(layout, known, secured=secured)]
+            made += [make(layout, known) for make in _SERVERS]
             if only is None:
                 made += services.programs(layout, known, described, gpus, env)
             made = [
@@ -265,7 +269,7 @@ class Stack:
         self.stop()
 
 
-_SERVERS = (servers.kafka, servers.registry, servers.s3, servers.postgres, servers.valkey)
+_SERVERS = (servers.registry, servers.s3, servers.postgres, servers.valkey)
 
 
 def _require_setup() -> None:
@@ -282,4 +286,4 @@ def _identity(layout: Layout, gpus: int) -> identity.Identity:
         deadline = time.monotonic() + _PORTS_SECONDS
         while time.monotonic() < deadline and not all(map(identity.is_free, ports)):
             time.sleep(0.05)
-    return identity.load_or_create(layout.identity, services.port_names(gpus))
+    return identity.load_or_create(layout.identity, services.port_names(gpus), secure.PRINCIPALS)

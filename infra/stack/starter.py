@@ -18,7 +18,8 @@ from pathlib import Path
 
 import asyncpg
 
-from infra.stack import info, probes
+from infra.kafka_login import librdkafka_login
+from infra.stack import info, probes, services
 from infra.stack.atomic import write_private
 from infra.stack.layout import Layout
 from infra.stack.supervision import Supervisor
@@ -61,12 +62,13 @@ def read_progress(layout: Layout) -> Progress:
 
 def server_probes(known: info.StackInfo) -> dict[str, probes.Probe]:
     """A probe for each server, the quickest to start first."""
+    login = librdkafka_login(services.settings_of(known))
     maintenance = known.postgres.rsplit("/", 1)[0] + "/postgres"
     return {
         "postgres": lambda: probes.postgres(maintenance),
         "valkey": lambda: probes.valkey(known.valkey),
         "s3": lambda: probes.s3(known.s3),
-        "kafka": lambda: probes.kafka(known.kafka),
+        "kafka": lambda: probes.kafka(known.kafka, login),
         "registry": lambda: probes.registry(known.registry),
     }
 

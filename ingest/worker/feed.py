@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.crash import crash_point
+from infra.kafka_login import aiokafka_login
 from infra.settings import Settings
 from infra.telemetry import log, traceparent_of
 from ingest.db import hold_lock
@@ -77,6 +78,7 @@ async def follow(
         await hold_lock(connection, LOCKS[name], _SILENCE)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
+            **aiokafka_login(settings),
             client_id=f"ttv-{name}",
             isolation_level="read_committed",
             enable_auto_commit=False,

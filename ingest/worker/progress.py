@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from infra.kafka_login import aiokafka_login
 from infra.settings import Settings
 from ingest.metrics import PROGRESS_DROPPED
 from ingest.store.live import PROGRESS_CHANNEL, notify
@@ -52,6 +53,7 @@ async def follow_progress(settings: Settings, database: AsyncEngine) -> None:
     topic = Topics(settings.topic_prefix).progress
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka,
+        **aiokafka_login(settings),
         client_id="ttv-progress",
         enable_auto_commit=False,
         auto_offset_reset="latest",

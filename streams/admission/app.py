@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,15 +12,16 @@ from prometheus_client import Counter
 
 from infra.crash import crash_point
 from infra.kafka import Outgoing
+from infra.producers import ProducerSettingsError, secrets_of, tenants_of
 from infra.prompts.block_list import block_list
 from infra.settings import Settings, settings
 from infra.telemetry import context_of, log, span, trace_headers, traceparent, traceparent_of
 from schemas.codec import codec
 from schemas.errors import CodecError
-from schemas.job import PRIORITIES
 from schemas.records import CancelRequested, JobRequested
-from schemas.topics import Topics
+from schemas.topics import Source, Topics
 from streams.admission.decide import Admission, Effect, Fact, Forward, Letter, Moment, unreadable
+from streams.admission.trust import Trust, TrustsField, TrustsHeader, TrustsTopic
 from streams.faust_app import Outbox, run
 from streams.incoming import Incoming
 from streams.rate_limit import Limit, RateLimiter
@@ -49,14 +51,20 @@ class AdmissionHandler:
         self._outbox = outbox
         self._clock = clock
         limit = Limit(config.tenant_rate, config.tenant_burst)
-        by_topic = {self._topics.requested(priority): priority for priority in PRIORITIES}
         self._admission = Admission(
             pools={config.pool},
             dedupe_window=timedelta(seconds=config.dedupe_window),
             limiter=RateLimiter(lambda _: limit),
-            priority_of=by_topic.__getitem__,
+            priority_of=lambda topic: self._source(topic).priority or "",
             is_blocked=block_list(config).blocks,
+            trust=trust_of(config),
         )
+
+    def _source(self, topic: str) -> Source:
+        source = self._topics.source(topic)
+        if source is None:
+            raise LookupError(f"{topic} is not admission's")
+        return source
 
     async def __call__(self, record: Incoming) -> None:
         """Handle one record; see :class:`streams.faust_app.Handler`."""
@@ -79,7 +87,7 @@ class AdmissionHandler:
                 log().info("admission.decided", offset=record.offset, topic=record.topic, **about)
 
     async def _decide(self, record: Incoming) -> list[Effect]:
-        is_control = record.topic == self._topics.control
+        is_control = self._source(record.topic).priority is None
         moment = Moment(
             now=self._clock(),
             partitions=await self._outbox.partitions_of(record.topic),
@@ -125,11 +133,23 @@ def _about(effect: Effect) -> dict[str, str]:
     return {"what": "admitted" if fact.admitted is not None else "cancel"} | known
 
 
+def trust_of(config: Settings) -> Trust:
+    """What vouches for a record's tenant here. Raises ProducerSettingsError."""
+    if config.kafka_tenant == "header":
+        return TrustsHeader(secrets_of(config), timedelta(seconds=config.dedupe_window))
+    if config.kafka_tenant == "topic":
+        return TrustsTopic(Topics(config.topic_prefix))
+    return TrustsField()
+
+
 def main() -> None:
     """Run admission until told to stop."""
     config = settings()
-    topics = Topics(config.topic_prefix)
-    reads = [*(topics.requested(priority) for priority in PRIORITIES), topics.control]
+    try:
+        trust_of(config)
+        reads = Topics(config.topic_prefix).sources(tenants_of(config))
+    except ProducerSettingsError as error:
+        sys.exit(str(error))
     run(
         config,
         NAME,

@@ -1,8 +1,8 @@
 """What admission decides about one record. Pure but for the limiter's state.
 
-Order: age, place, pool, rules, block list, rate. A refusal is a fact for the scheduler, which alone
-may end a job, and a dead letter, which keeps the bytes. Where no event could be keyed (no valid
-tenant or job id, no such pool) there is the letter alone.
+Order: tenant, age, place, pool, rules, block list, rate. A refusal is a fact for the scheduler,
+which alone may end a job, and a dead letter, which keeps the bytes. Where no event could be keyed
+(no valid tenant or job id, no such pool), or the tenant is not proven, there is the letter alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from schemas.records import (
     Refusal,
 )
 from streams.admission.origin import derived_job_id, forwarding_headers, origin_of, was_forwarded
+from streams.admission.trust import Distrusted, Trust
 from streams.incoming import Incoming, dead_letter
 from streams.rate_limit import RateLimiter
 
@@ -114,6 +115,7 @@ class Admission:
         limiter: Counts what is admitted.
         priority_of: Priority of a requests topic.
         is_blocked: Whether one of a request's prompts must not be rendered.
+        trust: What vouches for a record's tenant.
     """
 
     def __init__(
@@ -123,12 +125,14 @@ class Admission:
         limiter: RateLimiter,
         priority_of: Callable[[str], str],
         is_blocked: Callable[[str | None, str | None], bool],
+        trust: Trust,
     ) -> None:
         self._pools = frozenset(pools)
         self._window = dedupe_window
         self._limiter = limiter
         self._priority_of = priority_of
         self._is_blocked = is_blocked
+        self._trust = trust
 
     def request(self, record: Incoming, request: JobRequested, moment: Moment) -> list[Effect]:
         """What to do about one request.
@@ -138,6 +142,9 @@ class Admission:
             request: What it says.
             moment: What surrounds the decision.
         """
+        distrusted = self._trust.objection(record, request.tenant_id, request.job_id)
+        if distrusted is not None:
+            return [_not_theirs(record, moment, distrusted)]
         at = broker_time(record.timestamp_ms)
         broken = violations(request, at)
         nameless = [one for one in broken if one.field in _NAMELESS]
@@ -149,7 +156,8 @@ class Admission:
         owner = request.tenant_id
         right = partition_of(owner, moment.partitions)
         if record.partition != right and not was_forwarded(record):
-            return [Forward(right, owner.encode(), forwarding_headers(record))]
+            vouched = self._trust.forwarded(record, owner, moment.now)
+            return [Forward(right, owner.encode(), forwarding_headers(record, vouched))]
         why = self._objection(record, known, broken)
         if why is not None:
             return known.because(why, self._pools)
@@ -170,6 +178,9 @@ class Admission:
 
     def cancel(self, record: Incoming, cancel: CancelRequested, moment: Moment) -> list[Effect]:
         """What to do about a wish to cancel: pass it on, or keep it as a letter."""
+        distrusted = self._trust.objection(record, cancel.tenant_id, cancel.job_id)
+        if distrusted is not None:
+            return [_not_theirs(record, moment, distrusted)]
         pool = DEFAULT_POOL if cancel.pool is None else cancel.pool
         owner = cancel.tenant_id
         job_id = canonical_job_id(cancel.job_id)
@@ -252,6 +263,21 @@ def _reason(code: str) -> Reason:
 def _invalid(broken: list[Violation]) -> Reason:
     listed = "; ".join(f"{one.field}: {one.code}: {one.message}" for one in broken)
     return Reason(code="invalid_request", message=listed[:_MAX_MESSAGE])
+
+
+def _not_theirs(record: Incoming, moment: Moment, distrusted: Distrusted) -> Letter:
+    """The letter, without the job id: that may be another tenant's."""
+    why = distrusted.why
+    return Letter(
+        dead_letter(
+            record,
+            code=why.code,
+            error_class="conflict" if why.code == "tenant_conflict" else "permanent",
+            reason=why.message[:_MAX_MESSAGE],
+            at=moment.now,
+            tenant_id=distrusted.tenant_id,
+        )
+    )
 
 
 def _letter(

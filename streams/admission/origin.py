@@ -55,8 +55,9 @@ def derived_job_id(tenant_id: str, origin: Origin) -> str:
     return str(uuid.uuid5(NAMESPACE, place))
 
 
-def forwarding_headers(record: Incoming) -> Headers:
-    """The record's own headers, and where it came from."""
-    kept = [pair for pair in record.kept_headers() if pair[0] not in {FORWARDED, ORIGIN}]
+def forwarding_headers(record: Incoming, vouched: Headers) -> Headers:
+    """The record's own headers, where it came from, and what vouches for it there."""
+    own = {FORWARDED, ORIGIN, *(name for name, _ in vouched)}
+    kept = [pair for pair in record.kept_headers() if pair[0] not in own]
     place = f"{record.topic}/{record.partition}/{record.offset}".encode()
-    return [*kept, (FORWARDED, b"1"), (ORIGIN, place)]
+    return [*kept, (FORWARDED, b"1"), (ORIGIN, place), *vouched]

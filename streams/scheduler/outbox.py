@@ -8,6 +8,7 @@ from typing import Final
 
 from infra.kafka import Outgoing
 from infra.telemetry import context_of, span, trace_headers
+from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.records import DeadLetter, PoolFact
 from schemas.states import TERMINAL_KINDS
@@ -65,9 +66,9 @@ class Outbox:
         feeds = [self._topics.events]
         if event.kind in TERMINAL_KINDS:
             feeds.append(self._topics.completed)
+        headers = [*cloudevents.of_event(event), *trace_headers(command.traceparent)]
         for topic in feeds:
             value = self._codec.encode(topic, event)
-            headers = trace_headers(command.traceparent)
             yield Outgoing(topic, value, event.job_id.encode(), headers=headers)
 
     def _order(self, command: Send) -> Outgoing:

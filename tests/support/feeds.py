@@ -24,11 +24,15 @@ def settings_of(info: StackInfo) -> Settings:
 
 
 def read_messages(
-    settings: Settings, topic: str, seconds: float = 30, isolation: str = "read_committed"
+    settings: Settings,
+    topic: str,
+    seconds: float = 30,
+    isolation: str = "read_committed",
+    group: str = "tests.reader",
 ) -> list[Message]:
     """Every message of a topic, from its beginning to its end now; committed ones by default."""
     extra = {"enable.partition.eof": True, "isolation.level": isolation}
-    consumer = committed_consumer(settings, "tests.reader", **extra)
+    consumer = committed_consumer(settings, group, **extra)
     partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     found: list[Message] = []

@@ -1,8 +1,9 @@
 """Commands as records: where they go, and what they were caused by."""
 
 from schemas.codec import Codec
-from schemas.records import DeadLetter, PoolFact
+from schemas.records import DeadLetter, JobEvent, PoolFact
 from schemas.topics import Topics
+from streams.scheduler.commands import Emit
 from streams.scheduler.outbox import CAUSE, Outbox
 from streams.scheduler.source import Source
 from tests.unit.scheduler.pool import Pool, a_job
@@ -51,6 +52,20 @@ def test_every_record_names_the_fact_that_caused_it() -> None:
         TOPICS.outlook("mochi-1"),
     }
     assert all(header == (CAUSE, str(offset).encode()) for _, header, offset in told)
+
+
+def test_public_events_say_what_they_are_and_internal_records_do_not() -> None:
+    pool = Pool()
+    pool.admit(a_job(1))
+    outbox = Outbox(CODEC, TOPICS, "mochi-1")
+    (command,) = [one for one in pool.cancel(1) if isinstance(one, Emit)]
+    records = list(outbox.records(command, Source(b"", 9, pool.now)))
+    assert [record.topic for record in records] == [TOPICS.events, TOPICS.completed]
+    for record in records:
+        told = CODEC.decode(JobEvent, record.value)
+        headers = dict(record.headers)
+        assert headers["ce_id"].decode() == told.event_id
+        assert headers["ce_type"] == b"ttv.job.cancelled"
 
 
 def test_a_poison_jobs_letter_carries_its_history() -> None:

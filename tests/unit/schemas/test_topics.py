@@ -2,7 +2,7 @@
 
 from schemas.catalog import TOPIC_RECORDS
 from schemas.job import PRIORITIES
-from schemas.topics import REQUEST_RETENTION_DAYS, Topics
+from schemas.topics import REQUEST_RETENTION_DAYS, Source, Topics
 
 DECLARED = {topic.name: topic for topic in Topics().declared(("mochi-1",), 8)}
 
@@ -32,3 +32,30 @@ def test_what_a_fold_stands_on_is_never_dropped_by_time() -> None:
 def test_a_slot_is_a_partition_and_the_inbox_is_one_order() -> None:
     assert DECLARED["ttv.pool.mochi-1.assignments"].partitions == 8
     assert DECLARED["ttv.pool.mochi-1.inbox"].partitions == 1
+
+
+def test_a_topic_that_admission_reads_tells_its_priority_and_its_tenant() -> None:
+    topics = Topics("x.")
+    tenants = ("acme", "a.b")
+    expected = {
+        (priority, tenant) for priority in (*PRIORITIES, None) for tenant in (None, *tenants)
+    }
+    assert {topics.source(name) for name in topics.sources(tenants)} == expected
+    assert topics.source("x.jobs.requested.high.a.b") == Source("high", "a.b")
+
+
+def test_no_other_topic_is_taken_for_one_of_them() -> None:
+    topics = Topics("x.")
+    for name in ("x.jobs.requested", "x.jobs.requested.", "x.jobs.requested.highest", "x.jobs.dlq"):
+        assert topics.source(name) is None
+    for name in ("y.jobs.requested.high", "x.jobs.requested.high.", "x.jobs.controlled"):
+        assert topics.source(name) is None
+
+
+def test_a_tenants_topics_are_like_the_shared_ones_but_in_one_order() -> None:
+    own = {t.name: t for t in Topics().declared(("mochi-1",), 8, ("acme",))}
+    assert own.keys() - DECLARED.keys() == set(Topics().sources(("acme",))) - DECLARED.keys()
+    for name in own.keys() - DECLARED.keys():
+        shared = DECLARED[name.removesuffix(".acme")]
+        assert (own[name].record, own[name].config) == (shared.record, shared.config)
+        assert own[name].partitions == 1

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from infra.prompts.block_list import BlockList
 from schemas.records import JobRequested
 from streams.admission.decide import Admission, Moment, partition_of
+from streams.admission.trust import Trust, TrustsField
 from streams.incoming import Incoming
 from streams.rate_limit import Limit, RateLimiter
 
@@ -18,13 +19,14 @@ JOB_ID = "0b6f7a52-3f0e-4d4e-9a63-8b7a3f6f2a10"
 MOMENT = Moment(now=NOW, partitions=PARTITIONS, traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
 
 
-def admission(burst: int = 1000) -> Admission:
+def admission(burst: int = 1000, trust: Trust | None = None) -> Admission:
     return Admission(
         pools={"mochi-1"},
         dedupe_window=timedelta(days=7),
         limiter=RateLimiter(lambda _: Limit(rate=1.0, burst=burst)),
-        priority_of={TOPIC: "normal"}.__getitem__,
+        priority_of=lambda _: "normal",
         is_blocked=BlockList(["forbidden thing"]).blocks,
+        trust=trust or TrustsField(),
     )
 
 
