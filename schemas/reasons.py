@@ -63,7 +63,7 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         500, "No picture could be made of the video", "Download the video itself."
     ),
     "unsupported": ReasonSpec(
-        400, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
+        404, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
     ),
     "job_deleted": ReasonSpec(410, "The job was deleted", "Submit another one."),
     "video_expired": ReasonSpec(

@@ -12,7 +12,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
 from infra.crash import crash_point
@@ -74,6 +74,9 @@ def _clock() -> float:
 
 
 Began = Annotated[float, Depends(_clock)]
+After = Annotated[
+    str | None, Query(description="The last one's id.", json_schema_extra={"format": "uuid"})
+]
 RetryCount = Annotated[
     str | None,
     Header(alias="x-stainless-retry-count", description="Set by OpenAI's clients on a retry."),
@@ -159,11 +162,15 @@ def _poll(row: store.Row) -> str:
     return str(poll_after_ms(age.total_seconds()))
 
 
-@router.get("", response_model=shapes.VideoList, responses=described("invalid_request"))
+@router.get(
+    "", response_model=shapes.VideoList, responses=described("invalid_request", "not_found")
+)
 async def list_videos(
     edge: UsesEdge,
     identity: ReadsJobs,
-    after: Annotated[str | None, Query(max_length=64, description="The last one's id.")] = None,
+    after: Annotated[
+        str | None, Query(description="The last one's id.", json_schema_extra={"format": "uuid"})
+    ] = None,
     limit: Annotated[int, Query(ge=0, le=100)] = 20,
     order: Annotated[
         Literal["asc", "desc"], Query(description="By age; desc: newest first.")
@@ -190,20 +197,19 @@ def _listed(after: str) -> uuid.UUID:
 
 def _unknown_after() -> Problem:
     wrong = Violation("after", "invalid_cursor", "Use the id of a video from a page before.")
-    return Problem("invalid_request", errors=[wrong])
+    return Problem("not_found", errors=[wrong])
 
 
 _NO_MORE: Final[dict[str, Any]] = {
-    "status_code": 400,
+    "status_code": 404,
     "response_model": ErrorBody,
-    "response_description": "`unsupported`: it cannot be done.",
+    "response_description": "`unsupported`: Mochi-1 makes videos from text alone.",
 }
 
 
 @router.post("/edits", name="edit_video", **_NO_MORE)
 @router.post("/extensions", name="extend_video", **_NO_MORE)
 @router.post("/characters", name="create_character", **_NO_MORE)
-@router.post("/{video_id}/remix", name="remix_video", **_NO_MORE)
 async def refuse_upload(request: Request, identity: WritesJobs) -> ErrorBody:
     """What a text-to-video model cannot do."""
     del identity
@@ -211,17 +217,27 @@ async def refuse_upload(request: Request, identity: WritesJobs) -> ErrorBody:
     raise Problem("unsupported")
 
 
+@router.post("/{video_id}/remix", name="remix_video", **_NO_MORE)
+async def refuse_remix(request: Request, video_id: PathId, identity: WritesJobs) -> ErrorBody:
+    """A video is made from text alone, and from no other video."""
+    del identity, video_id
+    await ignore_body(request)
+    raise Problem("unsupported")
+
+
 @router.get("/characters/{character_id}", name="get_character", **_NO_MORE)
-async def refuse_character(identity: ReadsJobs) -> ErrorBody:
+async def refuse_character(
+    character_id: Annotated[str, Path(description="Of whatever.")], identity: ReadsJobs
+) -> ErrorBody:
     """There are no characters."""
-    del identity
+    del identity, character_id
     raise Problem("unsupported")
 
 
 @router.get(
     "/{video_id}", response_model=shapes.Video, responses=described("not_found", "job_deleted")
 )
-async def get_video(
+async def retrieve_video(
     video_id: PathId, response: Response, edge: UsesEdge, identity: ReadsJobs
 ) -> shapes.Video:
     """One video. `openai-poll-after-ms` says when to ask again."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from ingest.openai import mapping
-from ingest.submission import InvalidSubmission, SubmitBody, shape_errors
+from ingest.shapes import Guidance, Labels, NegativePrompt, Prompt, Retention, Seed, Steps, WebUrl
+from ingest.submission import InvalidSubmission, SubmitBody, shape_errors, time_of
 from schemas.job import Violation
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -18,21 +20,51 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _OWN: Final = ("model", "seconds", "size", "input_reference")
 _METADATA: Final = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 _NO_REFERENCE: Final = "Mochi-1 makes videos from text alone: leave it out."
+# What documents say of a field; what it must be is checked below, where it can be told in words.
+_Model = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(mapping.MODELS)})]
+_Seconds = Annotated[
+    str | int,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": mapping.SECONDS_PATTERN},
+                {"type": "integer", "minimum": 1, "maximum": 10},
+            ]
+        }
+    ),
+]
+_Size = Annotated[str, WithJsonSchema({"type": "string", "pattern": mapping.SIZE_PATTERN})]
 _FORMS: Final = (
     f'Use seconds above 0 and at most 10, such as "4"; {mapping.NAME} makes no longer clip.',
     'Use WIDTHxHEIGHT in multiples of 16, at most 1360x768, such as "848x480" or "1280x720".',
 )
 
 
-class VideoBody(SubmitBody):
-    """One video to be made. Fields that OpenAI does not know come through ``extra_body``."""
+class VideoBody(BaseModel):
+    """One video to be made. What OpenAI has no field for comes through ``extra_body``."""
 
-    model: str | None = Field(None, description="`mochi-1`, which is also the default.")
-    seconds: str | int | float | None = Field(
-        None, description="Above 0, at most 10; 6*ceil(5*seconds)+1 frames at 30 a second."
+    model_config = SubmitBody.model_config
+
+    prompt: Prompt = Field(description="What to render: at most 8192 bytes of UTF-8.")
+    model: _Model | None = Field(None, description="`mochi-1`, which is also the default.")
+    seconds: _Seconds | None = Field(
+        None, description="Above 0, at most 10; 6*ceil(5*seconds)+1 frames, 30 a second."
     )
-    size: str | None = Field(None, description="WIDTHxHEIGHT in multiples of 16, to 1360x768.")
+    size: _Size | None = Field(
+        None, description="WIDTHxHEIGHT, multiples of 16 from 32x32 to 1360x768."
+    )
     input_reference: None = Field(None, description="Refused: there is nothing but text to video.")
+    negative_prompt: NegativePrompt | None = Field(None, description="What to avoid.")
+    num_inference_steps: Steps | None = Field(None, description="Denoising steps, 2 to 256.")
+    guidance_scale: Guidance | None = Field(None, description="0 to 30.")
+    seed: Seed | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
+    priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
+    expires_at: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
+        None, description="In the future: it fails when it has not started by then."
+    )
+    retention_s: Retention | None = Field(None, description="Seconds to keep the video.")
+    webhook_url: WebUrl | None = Field(None, description="Gets the terminal event, signed.")
+    metadata: Labels | None = Field(None, description="Labels, given back as they are.")
 
 
 def _shown(name: str) -> str:
@@ -51,7 +83,7 @@ def job_body(body: Mapping[str, Any]) -> dict[str, Any]:
         asked = VideoBody.model_validate(dict(body))
     except ValidationError as error:
         raise InvalidSubmission(_shape(error)) from None
-    found = [*_model(asked), *_clash(asked)]
+    found = _model(asked)
     fields = {name: value for name, value in body.items() if name not in _OWN}
     if asked.seconds is not None:
         frames = mapping.frames_of(str(asked.seconds))
@@ -71,16 +103,6 @@ def _model(asked: VideoBody) -> list[Violation]:
         return []
     message = f"This service has no such model; use {mapping.NAME}, or leave it out."
     return [Violation("model", "model_not_found", message)]
-
-
-def _clash(asked: VideoBody) -> list[Violation]:
-    found = []
-    if asked.seconds is not None and asked.num_frames is not None:
-        found.append(Violation("seconds", "ambiguous", "Give seconds or num_frames, not both."))
-    sides = asked.width is not None or asked.height is not None
-    if asked.size is not None and sides:
-        found.append(Violation("size", "ambiguous", "Give size, or width and height, not both."))
-    return found
 
 
 def _shape(error: ValidationError) -> list[Violation]:

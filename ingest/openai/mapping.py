@@ -16,7 +16,25 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final, Literal
 
-from schemas.job import DEFAULTS, FPS, MAX_FRAMES, MODEL
+from schemas.job import (
+    DEFAULTS,
+    FPS,
+    MAX_FRAMES,
+    MAX_HEIGHT,
+    MAX_WIDTH,
+    MIN_SIDE,
+    MODEL,
+    SIDE_STEP,
+)
+
+#: What can be asked for, as regular expressions for documents.
+SECONDS_PATTERN: Final = r"^([1-9](\.[0-9]{1,6})?|10|0\.[0-9]{0,5}[1-9])$"
+SIZE_PATTERN: Final = "^({})x({})$".format(
+    *(
+        "|".join(str(side) for side in range(MIN_SIDE, most + 1, SIDE_STEP))
+        for most in (MAX_WIDTH, MAX_HEIGHT)
+    )
+)
 
 VideoStatus = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 

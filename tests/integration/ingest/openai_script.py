@@ -23,8 +23,6 @@ try:
 except ImportError:  # the old client's library
     import httpx  # type: ignore[no-redef,import-not-found]
 
-SMALL = {"num_frames": 7, "num_inference_steps": 2}
-
 
 class Lossy(httpx.HTTPTransport):
     """Loses the answer to every first POST: the server did what it was asked for."""
@@ -93,9 +91,7 @@ def work(base: str, limited: str, key: str, webhook: dict[str, Any]) -> dict[str
     lossy = openai.OpenAI(base_url=base, api_key=key, http_client=httpx.Client(transport=Lossy()))
     seen["retried"] = lossy.videos.create(prompt="stay, lost").id
 
-    done = videos.create_and_poll(
-        prompt="finish", size="64x64", extra_body=SMALL, poll_interval_ms=50
-    )
+    done = videos.create_and_poll(prompt="finish", size="64x64", seconds="0.2", poll_interval_ms=50)
     seen["completed"] = done.model_dump()
     seen["failed"] = videos.create_and_poll(prompt="fail", poll_interval_ms=50).model_dump()
     running = videos.create(prompt="run")
@@ -127,8 +123,8 @@ def work(base: str, limited: str, key: str, webhook: dict[str, Any]) -> dict[str
         "input_reference": refusal(
             lambda: videos.create(prompt="x", input_reference=("a.png", b"\x89PNG" * 500_000))
         ),
-        "remix": refusal(lambda: videos.remix(done.id, prompt="x")),
     }
+    seen["remix"] = refusal(lambda: videos.remix(done.id, prompt="x"))
     patient = openai.OpenAI(base_url=limited, api_key=key, max_retries=2)
     seen["hurried"] = hurried(patient.videos)
     hasty = openai.OpenAI(base_url=limited, api_key=key, max_retries=0)

@@ -198,8 +198,9 @@ def test_errors_are_of_the_clients_own_classes_and_name_the_field(seen: dict[str
     assert (stranger["class"], stranger["type"]) == ("AuthenticationError", "authentication_error")
     for field, wrong in seen["wrong"].items():
         assert (wrong["class"], wrong["type"]) == ("BadRequestError", "invalid_request_error")
-        assert wrong["param"] == (None if field == "remix" else field)
+        assert wrong["param"] == field
         assert wrong["code"]
+    assert (seen["remix"]["class"], seen["remix"]["code"]) == ("NotFoundError", "unsupported")
     assert seen["wrong"]["model"]["code"] == "model_not_found"
     assert "mochi-1" in seen["wrong"]["model"]["message"]
 
@@ -222,6 +223,7 @@ def test_a_deleted_video_is_stopped_on_its_gpu(edge: EdgeStack, seen: dict[str, 
         {"id": video, "deleted": True, "object": "video.deleted"}
         for video in (running, seen["completed"]["id"])
     ]
+    assert (seen["gone"][0]["class"], seen["gone"][0]["code"]) == ("NotFoundError", "job_deleted")
     facts = records(edge, edge.topics.inbox(edge.settings.pool), PoolFact)
     cancelled = {
         fact.value.cancel_requested.job_id for fact in facts if fact.value.cancel_requested

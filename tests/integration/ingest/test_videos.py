@@ -222,11 +222,11 @@ def test_every_error_below_the_path_has_the_shape_of_the_api(
     error(api.put("/v1/videos"), 405, "method_not_allowed")
     error(api.get("/v1/videos?limit=101"), 400, "invalid", "limit")
     error(api.get("/v1/videos?order=up"), 400, "invalid", "order")
-    error(api.get("/v1/videos?after=nothing"), 400, "invalid_cursor", "after")
+    error(api.get("/v1/videos?after=nothing"), 404, "invalid_cursor", "after")
     error(api.post("/v1/videos", content=b""), 415, "unsupported_media_type")
     for path in ("edits", "extensions", "characters", "x/remix"):
-        error(api.post(f"/v1/videos/{path}", json={"prompt": "x"}), 400, "unsupported")
-    error(api.get("/v1/videos/characters/x"), 400, "unsupported")
+        error(api.post(f"/v1/videos/{path}", json={"prompt": "x"}), 404, "unsupported")
+    error(api.get("/v1/videos/characters/x"), 404, "unsupported")
     with edge.client(add_key(edge, "default", "viewer")) as viewer:
         error(viewer.post("/v1/videos", json={"prompt": "x"}), 403, "forbidden")
         assert viewer.get("/v1/videos").status_code == 200
@@ -241,7 +241,7 @@ def test_lists_are_bounded_and_a_tenants_own(edge: EdgeStack, api: httpx2.Client
     assert (none["data"], none["last_id"], none["has_more"]) == ([], None, True)
     with edge.client(add_key(edge, f"list-{uuid.uuid4().hex[:8]}")) as other:
         assert other.get("/v1/videos").json()["data"] == []
-        error(other.get(f"/v1/videos?after={made}"), 400, "invalid_cursor", "after")
+        error(other.get(f"/v1/videos?after={made}"), 404, "invalid_cursor", "after")
         error(other.get(f"/v1/videos/{made}"), 404, "not_found")
         error(other.get(f"/v1/videos/{made}/content"), 404, "not_found")
         error(other.delete(f"/v1/videos/{made}"), 404, "not_found")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_every_length_that_can_be_rendered_is_told_so_that_it_can_be_asked_for()
 )
 def test_a_size_is_read_to_the_letter(size: str, sides: tuple[int, int] | None) -> None:
     assert mapping.sides_of(size) == sides
+
+
+def test_documents_name_what_can_be_asked_for() -> None:
+    for size in ("32x32", "848x480", "1360x768"):
+        assert re.fullmatch(mapping.SIZE_PATTERN, size)
+    for size in ("16x32", "850x480", "720x1280", "1376x768"):
+        assert not re.fullmatch(mapping.SIZE_PATTERN, size)
+    for seconds in ("0.2", "1", "5.4", "9.999999", "10"):
+        assert re.fullmatch(mapping.SECONDS_PATTERN, seconds)
+        assert mapping.frames_of(seconds)
+    for seconds in ("0", "0.0", "10.1", "11", ""):
+        assert not re.fullmatch(mapping.SECONDS_PATTERN, seconds)
 
 
 def test_a_new_video_has_every_key_of_the_contract() -> None:
