@@ -1,4 +1,4 @@
-"""``ttv submit``, ``list``, ``watch``, ``download``, ``cancel`` and ``webhooks``.
+"""``ttv submit``, ``list``, ``watch``, ``download`` and ``cancel``.
 
 They speak to the HTTP API alone. The API's client is imported when a command runs, so that help
 answers at once.
@@ -17,23 +17,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.table import Table
 
 from infra.stack.layout import DEFAULT_DATA
 from infra.terminal import fail, print_json
+from ingest import webhook_commands
+from ingest.command_line import Data, Json
+from ingest.command_line import client_of as _client
+from ingest.command_line import id_column as _id_column
+from ingest.command_line import out as _out
+from ingest.command_line import plain as _plain
+from ingest.command_line import show as _show
 
 if TYPE_CHECKING:
     from ingest.client import Client
 
-Data = Annotated[
-    Path, typer.Option("--data", envvar="TTV_DATA", help="Folder of the stack.", show_default=True)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 _TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
 _POLL: Final = 0.5
-_out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, highlight=False)
 
 
@@ -44,11 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch)
     app.command("download")(download)
     app.command("cancel")(cancel)
-    webhooks = typer.Typer(help="Endpoints that are told when jobs end.", no_args_is_help=True)
-    webhooks.command("add")(webhooks_add)
-    webhooks.command("list")(webhooks_list)
-    webhooks.command("remove")(webhooks_remove)
-    app.add_typer(webhooks, name="webhooks")
+    app.add_typer(webhook_commands.application(), name="webhooks")
 
 
 def submit(  # noqa: PLR0913 an option for each field of a job
@@ -185,80 +183,6 @@ def cancel(job_id: JobId, data: Data = DEFAULT_DATA, as_json: Json = False) -> N
     _show(job, as_json, f"{job_id} will be cancelled")
 
 
-def webhooks_add(
-    url: Annotated[str, typer.Argument(help="http or https.")],
-    event: Annotated[
-        list[str] | None,
-        typer.Option(help="Completed, Failed, Cancelled, Refused or Expired; again for more."),
-    ] = None,
-    data: Data = DEFAULT_DATA,
-    as_json: Json = False,
-) -> None:
-    """Register an endpoint and print its secret, which is shown this once.
-
-    Examples:
-
-        ttv webhooks add https://example.com/hooks --event Completed --event Failed
-    """
-    body: dict[str, Any] = {"url": url} | ({"events": event} if event else {})
-    with _client(data, as_json) as client:
-        made = client.call("POST", "/v1/webhooks", body)
-    _show(made, as_json, f"{made['id']}\nsecret: {made['secret']}")
-
-
-def webhooks_list(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """List the endpoints.
-
-    Examples:
-
-        ttv webhooks list --json
-    """
-    with _client(data, as_json) as client:
-        found = client.call("GET", "/v1/webhooks")
-    if as_json:
-        print_json(found)
-        return
-    table = Table(_id_column(), "url", "events", "state", box=None, pad_edge=False)
-    for item in found["data"]:
-        kinds = ", ".join(item["events"] or ["all"])
-        table.add_row(item["id"], _plain(item["url"]), kinds, item["disabled_reason"] or "enabled")
-    _out.print(table)
-
-
-def webhooks_remove(
-    endpoint_id: Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id.")],
-    data: Data = DEFAULT_DATA,
-    as_json: Json = False,
-) -> None:
-    """Remove an endpoint; what is still due there is not sent.
-
-    Examples:
-
-        ttv webhooks remove 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10
-    """
-    with _client(data, as_json) as client:
-        client.call("DELETE", f"/v1/webhooks/{endpoint_id}")
-    _show({"id": endpoint_id, "removed": True}, as_json, "removed")
-
-
-@contextmanager
-def _client(data: Path, as_json: bool) -> Iterator[Client]:
-    from ingest.client import ApiError, Client, Refused
-
-    try:
-        with Client.of_stack(data) as client:
-            yield client
-    except Refused as error:
-        if as_json:
-            print_json({"error": str(error), "problem": error.problem})
-            raise typer.Exit(1) from None
-        fail(str(error), as_json)
-    except ApiError as error:
-        fail(str(error), as_json)
-    except KeyboardInterrupt:
-        fail("stopped", as_json, code=130)
-
-
 def _followed(client: Client, job_id: str, as_json: bool) -> dict[str, Any]:
     """Wait until the job has ended, with a bar on a terminal."""
     with _bar("waiting", as_json) as bar:
@@ -294,20 +218,3 @@ def _bar(title: str, as_json: bool) -> Iterator[Progress]:
         if quiet and not as_json:
             _err.print(f"{title} ...")
         yield bar
-
-
-def _id_column() -> Column:
-    return Column("id", min_width=36, no_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """What others wrote, without the power to style or move a terminal's text."""
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return printable.replace("[", r"\[")
-
-
-def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
-    if as_json:
-        print_json(value)
-    else:
-        _out.print(text, markup=False)

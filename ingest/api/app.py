@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from infra.settings import Settings
-from ingest.api import health, jobs, manifest, problems, video, webhooks
+from ingest.api import deliveries, health, jobs, manifest, problems, video, webhooks
 from ingest.api.boundary import Boundary
 from ingest.api.edge import Edge
 from ingest.store import keys
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         # Spans and metrics are this service's own; the framework's would quote query strings.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for part in (health, jobs, video, manifest, webhooks):
+    for part in (health, jobs, video, manifest, webhooks, deliveries):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Boundary)

@@ -20,9 +20,7 @@ from tests.integration.ingest.reading import records
 pytestmark = pytest.mark.stack
 
 
-def add_key(
-    edge: EdgeStack, tenant: str, role: Role = "creator", *, revoke: bool = False
-) -> str:
+def add_key(edge: EdgeStack, tenant: str, role: Role = "creator", *, revoke: bool = False) -> str:
     key = f"ttv_{uuid.uuid4().hex}"
 
     async def run() -> None:
