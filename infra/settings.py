@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: The value of ``model`` that renders a pattern without a model.
 STAND_IN: Final = "stand-in"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Settings(BaseSettings):
@@ -114,6 +116,35 @@ class Settings(BaseSettings):
         "commas): the first seals, all open. Empty: stored as they are.",
     )
 
+    # Identity: tokens of an OpenID provider
+    oidc_issuers: str = Field(
+        default="",
+        description="Issuers whose tokens are trusted, with commas between; empty: API keys alone.",
+    )
+    oidc_audience: str = Field(default="ttv", description="What a token's aud must hold.")
+    oidc_jwks_url: str | None = Field(
+        default=None,
+        description="Key set of the one issuer; unset: where its discovery document says.",
+    )
+    oidc_tenant_claim: str = Field(
+        default="tenant_id", description="Claim that names the tenant; dots lead into objects."
+    )
+    oidc_role_claim: str = Field(
+        default="role", description="Claim with the role, or a list of which the strongest counts."
+    )
+    oidc_leeway: float = Field(
+        default=30.0, ge=0, le=300, description="By how much the issuers' clocks may differ."
+    )
+    oidc_jwks_refresh: float = Field(
+        default=300.0, gt=0, description="After this, key sets are fetched again."
+    )
+    oidc_jwks_min_interval: float = Field(
+        default=30.0, gt=0, description="Between two fetches of a key set, whatever tokens come."
+    )
+    oidc_jwks_keep: float = Field(
+        default=3600.0, gt=0, description="How long the last keys count while an issuer is away."
+    )
+
     # Admission and scheduling
     pool: str = Field(default="mochi-1", description="Pool this scheduler or GPU consumer serves.")
     tenant_rate: float = Field(
@@ -208,6 +239,28 @@ class Settings(BaseSettings):
     crash_at: str | None = Field(
         default=None, description="Named crash point: exit there, for tests."
     )
+
+    @property
+    def oidc_issuer_urls(self) -> tuple[str, ...]:
+        """The issuers whose tokens are trusted."""
+        return tuple(filter(None, (url.strip() for url in self.oidc_issuers.split(","))))
+
+    @model_validator(mode="after")
+    def _keys_come_over_https(self) -> Self:
+        urls = [*self.oidc_issuer_urls, *filter(None, [self.oidc_jwks_url])]
+        if self.oidc_jwks_url is not None and len(self.oidc_issuer_urls) > 1:
+            raise ValueError("TTV_OIDC_JWKS_URL is for one issuer: leave it out, or name one")
+        if not all(safe_key_url(url) for url in urls):
+            raise ValueError("TTV_OIDC_ISSUERS and TTV_OIDC_JWKS_URL: https, or this machine")
+        return self
+
+
+def safe_key_url(url: str) -> bool:
+    """Whether an issuer's keys may come from ``url``: over https, or from this machine."""
+    parts = urlsplit(url)
+    if parts.username is not None or parts.fragment or not parts.hostname:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 @functools.cache

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.stack.layout import DEFAULT_DATA
 from infra.terminal import fail, print_json
-from ingest import webhook_commands
-from ingest.command_line import Data, Json
-from ingest.command_line import client_of as _client
-from ingest.command_line import id_column as _id_column
-from ingest.command_line import out as _out
-from ingest.command_line import plain as _plain
-from ingest.command_line import show as _show
+from ingest.session import connected as _client
+from ingest.session import plain as _plain
 
 if TYPE_CHECKING:
     from ingest.client import Client
 
+Data = Annotated[
+    Path, typer.Option("--data", envvar="TTV_DATA", help="Folder of the stack.", show_default=True)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 _TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
 _POLL: Final = 0.5
+_out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, highlight=False)
 
 
@@ -46,7 +46,6 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch)
     app.command("download")(download)
     app.command("cancel")(cancel)
-    app.add_typer(webhook_commands.application(), name="webhooks")
 
 
 def submit(  # noqa: PLR0913 an option for each field of a job
@@ -218,3 +217,14 @@ def _bar(title: str, as_json: bool) -> Iterator[Progress]:
         if quiet and not as_json:
             _err.print(f"{title} ...")
         yield bar
+
+
+def _id_column() -> Column:
+    return Column("id", min_width=36, no_wrap=True)
+
+
+def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        _out.print(text, markup=False)

@@ -31,6 +31,22 @@ PRODUCER_REBUILDS: Final = Counter(
 RELAYED: Final = Counter(
     "ttv_relay_sent_total", "Unconfirmed jobs and cancels that the relay sent again.", ("record",)
 )
+CREDENTIALS: Final = Counter(
+    "ttv_credentials_total",
+    "Credentials by kind (none, key, token) and outcome: accepted, refused, or what a token lacks.",
+    ("kind", "outcome"),
+)
+JWKS_FETCHES: Final = Counter(
+    "ttv_jwks_fetches_total", "Key sets of identity providers: fetched, failed.", ("outcome",)
+)
+CLOCK_SKEW: Final = Counter(
+    "ttv_clock_skew_total", "Tokens of trusted issuers from further in the future than the leeway."
+)
+AUDITED: Final = Counter(
+    "ttv_audit_events_total",
+    "Events that the audit topic has, by kind. Alert on link.reissued, clock.skew, access.denied.",
+    ("kind",),
+)
 FEED_EVENTS: Final = Counter(
     "ttv_feed_events_total", "Events taken from a feed, in committed batches.", ("feed",)
 )

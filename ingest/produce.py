@@ -20,7 +20,15 @@ from infra.telemetry import log
 from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
 from schemas.codec import Codec
 from schemas.errors import CodecError
-from schemas.records import CancelRequested, JobRequested, PoolFact, Record
+from schemas.records import (
+    AuditEvent,
+    CancelRequested,
+    JobRequested,
+    PoolFact,
+    Record,
+    Tenant,
+    TenantChanged,
+)
 from schemas.topics import Topics
 
 _START_DEADLINE: Final = 5.0
@@ -70,6 +78,27 @@ class EdgeProducer:
         fact = PoolFact(kind="CancelRequested", cancel_requested=asked)
         topic = self._topics.inbox(pool)
         await self._produce("CancelRequested", topic, fact, None, 0, traceparent, deadline)
+
+    async def audit(self, event: AuditEvent, deadline: float) -> None:
+        """Tell the audit topic of an event, keyed by its tenant.
+
+        Raises:
+            NotProduced: not acknowledged within ``deadline`` seconds.
+        """
+        key = None if event.tenant_id is None else event.tenant_id.encode()
+        await self._produce("AuditEvent", self._topics.audit, event, key, None, None, deadline)
+
+    async def tenant(self, tenant: Tenant, pool: str, deadline: float) -> None:
+        """Tell the compacted topic, and then a pool's scheduler, of a tenant's limits.
+
+        Raises:
+            NotProduced: not both acknowledged, within ``deadline`` seconds each.
+        """
+        topic, key = self._topics.tenants, tenant.tenant_id.encode()
+        await self._produce("Tenant", topic, tenant, key, None, None, deadline)
+        fact = PoolFact(kind="TenantChanged", tenant_changed=TenantChanged(tenant=tenant))
+        inbox = self._topics.inbox(pool)
+        await self._produce("TenantChanged", inbox, fact, None, 0, None, deadline)
 
     async def _produce(
         self,

@@ -9,7 +9,9 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -125,15 +127,69 @@ idempotency_keys: Final = Table(
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
 )
 
+# A row is a secret of a key: a key that is rotated has several, of which one is not superseded.
 api_keys: Final = Table(
     "api_keys",
     metadata,
     Column("key_hash", LargeBinary, primary_key=True),
-    Column("key_id", UUID(as_uuid=True), nullable=False, unique=True),
+    Column("key_id", UUID(as_uuid=True), nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("role", Text, nullable=False),
+    # How the secret begins; null: of a shape of its own.
+    Column("prefix", Text),
+    Column("name", Text, nullable=False, server_default=""),
+    # Null: all that the role may.
+    Column("scopes", ARRAY(Text)),
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("rotated_at", _TIME),
+    Column("expires_at", _TIME),
+    Column("superseded_at", _TIME),
     Column("revoked_at", _TIME),
+    # To within minutes.
+    Column("last_used_at", _TIME),
+    Index(
+        "api_keys_current", "key_id", unique=True, postgresql_where=text("superseded_at IS NULL")
+    ),
+    Index("api_keys_by_id", "key_id"),
+    Index("api_keys_by_tenant", "tenant_id", "key_id"),
+)
+
+# Tokens that their issuer gave a subject up to a moment are refused.
+revoked_subjects: Final = Table(
+    "revoked_subjects",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("revoked_at", _TIME, nullable=False),
+)
+
+# A tenant without a row has the service's defaults.
+tenants: Final = Table(
+    "tenants",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("rate_per_s", Double),
+    Column("burst", Integer),
+    Column("max_in_flight", Integer),
+    Column("weight", Double, nullable=False, server_default="1"),
+    Column("suspended", Boolean, nullable=False, server_default="false"),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("updated_at", _TIME, nullable=False, server_default=func.now()),
+    Column("version", BigInteger, nullable=False, server_default="1"),
+    # The version that Kafka has.
+    Column("told_version", BigInteger, nullable=False, server_default="0"),
+    Column("next_at", _TIME, nullable=False, server_default=func.now()),
+    Index("tenants_untold", "next_at", postgresql_where=text("told_version <> version")),
+)
+
+# Until when the last link to a job's video works. Unlogged: it is but for an alarm.
+issued_links: Final = Table(
+    "issued_links",
+    metadata,
+    Column("job_id", UUID(as_uuid=True), primary_key=True),
+    Column("valid_until", _TIME, nullable=False),
+    Index("issued_links_by_end", "valid_until"),
+    prefixes=["UNLOGGED"],
 )
 
 feed_offsets: Final = Table(
@@ -143,6 +199,22 @@ feed_offsets: Final = Table(
     Column("topic", Text, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
+)
+
+# What the audit topic is to be told; a row goes once Kafka has it.
+audit_outbox: Final = Table(
+    "audit_outbox",
+    metadata,
+    Column("sequence", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", UUID(as_uuid=True), nullable=False, unique=True),
+    Column("occurred_at", _TIME, nullable=False, server_default=func.now()),
+    Column("kind", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("subject", Text),
+    Column("outcome", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("next_at", _TIME, nullable=False, server_default=func.now()),
 )
 
 webhook_endpoints: Final = Table(

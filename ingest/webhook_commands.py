@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
+from rich.console import Console
+from rich.table import Column, Table
 
 from infra.stack.layout import DEFAULT_DATA
 from infra.terminal import fail, print_json
-from ingest.command_line import Data, Json, client_of, id_column, out, plain, show
+from ingest.commands import Data, Json
+from ingest.session import connected, plain
 
 EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id.")]
 Event = Annotated[
@@ -20,16 +22,17 @@ Event = Annotated[
 Form = Annotated[str | None, typer.Option("--format", help="native or openai.")]
 
 _PATH: Final = "/v1/webhooks"
+_out: Final = Console(soft_wrap=True, highlight=False)
 
 
-def application() -> typer.Typer:
-    """The commands."""
-    app = typer.Typer(help="Endpoints that are told when jobs end.", no_args_is_help=True)
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    webhooks = typer.Typer(help="Endpoints that are told when jobs end.", no_args_is_help=True)
     for command in (add, update, rotate, deliveries, replay, remove):
-        app.command(command.__name__)(command)
-    app.command("list")(list_endpoints)
-    app.command("test")(send_test)
-    return app
+        webhooks.command(command.__name__)(command)
+    webhooks.command("list")(list_endpoints)
+    webhooks.command("test")(send_test)
+    app.add_typer(webhooks, name="webhooks")
 
 
 def add(
@@ -45,9 +48,9 @@ def add(
 
         ttv webhooks add https://example.com/hooks --event Completed --event Failed
     """
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         made = client.call("POST", _PATH, {"url": url} | _given(events=event, format=form))
-    show(made, as_json, f"{made['id']}\nsecret: {made['secret']}")
+    _show(made, as_json, f"{made['id']}\nsecret: {made['secret']}")
 
 
 def list_endpoints(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
@@ -57,16 +60,16 @@ def list_endpoints(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
 
         ttv webhooks list --json
     """
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         found = client.call("GET", _PATH)
     if as_json:
         print_json(found)
         return
-    table = Table(id_column(), "url", "events", "state", box=None, pad_edge=False)
+    table = Table(_id_column(), "url", "events", "state", box=None, pad_edge=False)
     for item in found["data"]:
         kinds = ", ".join(item["events"] or ["all"])
         table.add_row(item["id"], plain(item["url"]), kinds, item["disabled_reason"] or "enabled")
-    out.print(table)
+    _out.print(table)
 
 
 def update(
@@ -89,9 +92,9 @@ def update(
     change = _given(url=url, events=event, format=form, enabled=enabled)
     if not change:
         fail("nothing to change: give --url, --event, --format, --enable or --disable", as_json)
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         row = client.call("PATCH", f"{_PATH}/{endpoint_id}", change)
-    show(row, as_json, f"{row['id']} {row['disabled_reason'] or 'enabled'}")
+    _show(row, as_json, f"{row['id']} {row['disabled_reason'] or 'enabled'}")
 
 
 def rotate(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
@@ -101,10 +104,10 @@ def rotate(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json = F
 
         ttv webhooks rotate 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10
     """
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         row = client.call("POST", f"{_PATH}/{endpoint_id}/rotate")
     until = row["previous_secret_until"]
-    show(row, as_json, f"secret: {row['secret']}\nthe one before signs until {until}")
+    _show(row, as_json, f"secret: {row['secret']}\nthe one before signs until {until}")
 
 
 def send_test(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
@@ -114,9 +117,9 @@ def send_test(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json 
 
         ttv webhooks test 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10
     """
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         row = client.call("POST", f"{_PATH}/{endpoint_id}/test")
-    show(row, as_json, f"{row['id']} is under way: ttv webhooks deliveries {endpoint_id}")
+    _show(row, as_json, f"{row['id']} is under way: ttv webhooks deliveries {endpoint_id}")
 
 
 def deliveries(
@@ -136,21 +139,23 @@ def deliveries(
         ttv webhooks deliveries 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10 --status failed
     """
     params = _given(status=status, limit=limit, cursor=cursor)
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         page = client.call("GET", f"{_PATH}/{endpoint_id}/deliveries", params=params)
     if as_json:
         print_json(page)
         return
-    table = Table(id_column(), "event", "status", "tries", "last", "made", box=None, pad_edge=False)
+    table = Table(
+        _id_column(), "event", "status", "tries", "last", "made", box=None, pad_edge=False
+    )
     for item in page["data"]:
         last = item["last_error"] or item["last_status"] or ""
         tries = str(item["attempts"])
         table.add_row(
             item["id"], item["event"], item["status"], tries, str(last), item["created_at"]
         )
-    out.print(table)
+    _out.print(table)
     if page["next_cursor"]:
-        out.print(f"more: ttv webhooks deliveries {endpoint_id} --cursor {page['next_cursor']}")
+        _out.print(f"more: ttv webhooks deliveries {endpoint_id} --cursor {page['next_cursor']}")
 
 
 def replay(
@@ -175,17 +180,17 @@ def replay(
     if (delivery is None) == (since is None):
         fail("give either --delivery or --since", as_json)
     path = f"{_PATH}/{endpoint_id}"
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         if delivery is not None:
             row = client.call("POST", f"{path}/deliveries/{delivery}/replay")
-            show(row, as_json, f"{delivery} is {row['status']}")
+            _show(row, as_json, f"{delivery} is {row['status']}")
             return
         count, following = 0, _utc(since)
         body = _given(until=_utc(until), only_failed=only_failed)
         while following is not None:
             done = client.call("POST", f"{path}/replay", body | {"since": following})
             count, following = count + done["replayed"], done["next_since"]
-    show({"id": endpoint_id, "replayed": count}, as_json, f"{count} deliveries are due again")
+    _show({"id": endpoint_id, "replayed": count}, as_json, f"{count} deliveries are due again")
 
 
 def remove(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
@@ -195,9 +200,9 @@ def remove(endpoint_id: EndpointId, data: Data = DEFAULT_DATA, as_json: Json = F
 
         ttv webhooks remove 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10
     """
-    with client_of(data, as_json) as client:
+    with connected(data, as_json) as client:
         client.call("DELETE", f"{_PATH}/{endpoint_id}")
-    show({"id": endpoint_id, "removed": True}, as_json, "removed")
+    _show({"id": endpoint_id, "removed": True}, as_json, "removed")
 
 
 def _given(**fields: Any) -> dict[str, Any]:
@@ -206,3 +211,14 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 def _utc(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment.isoformat()}Z"
+
+
+def _id_column() -> Column:
+    return Column("id", min_width=36, no_wrap=True)
+
+
+def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        _out.print(text, markup=False)

@@ -29,6 +29,7 @@ TOPIC_RECORDS: Final = (
     "JobProgress",
     "DeadLetter",
     "Tenant",
+    "AuditEvent",
 )
 
 

@@ -32,7 +32,16 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "unauthenticated": ReasonSpec(
         401, "No valid API key", "Send a valid key: Authorization: Bearer KEY."
     ),
+    "invalid_token": ReasonSpec(
+        401, "The token is not valid", "Get a new token from your identity provider."
+    ),
     "forbidden": ReasonSpec(403, "Not allowed", "Use a key with the needed scope."),
+    "tenant_suspended": ReasonSpec(
+        403,
+        "The tenant is suspended",
+        "Read, download and cancel what is there; ask the operator about new jobs.",
+    ),
+    "key_ended": ReasonSpec(409, "The key was revoked or has expired", "Make a new key."),
     "not_found": ReasonSpec(404, "Not found", "Check the id and the path."),
     "method_not_allowed": ReasonSpec(405, "Method not allowed", "See the `Allow` header."),
     "idempotency_conflict": ReasonSpec(

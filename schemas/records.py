@@ -354,3 +354,16 @@ class DeadLetter(Record):
     job_id: str | None = None
     occurred_at: datetime
     history: tuple[PastAttempt, ...] = ()
+
+
+class AuditEvent(Record):
+    """Who changed or tried what. Written at least once: the same event_id is the same event."""
+
+    event_id: str
+    occurred_at: datetime
+    kind: str
+    tenant_id: str | None = None
+    actor: str
+    subject: str | None = None
+    outcome: str
+    details: dict[str, str] = Field(default_factory=dict)

@@ -16,6 +16,8 @@ _MIB: Final = 1024 * 1024
 
 #: jobs.requested is kept for less than the dedupe window, so that no repeat outlives it.
 REQUEST_RETENTION_DAYS: Final = 6
+#: A year, and a month to look back over it.
+AUDIT_RETENTION_DAYS: Final = 400
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Topics:
         self.control = f"{prefix}jobs.control"
         self.dlq = f"{prefix}jobs.dlq"
         self.tenants = f"{prefix}tenants"
+        self.audit = f"{prefix}audit"
 
     def requested(self, priority: str) -> str:
         """Requests of one priority: high, normal or low."""
@@ -125,6 +128,8 @@ class Topics:
         yield Topic(self.progress, "JobProgress", "job_id", 6, _config(1 / 24))
         yield Topic(self.dlq, "DeadLetter", "key of the original", 3, _config(30, max_mib=3))
         yield Topic(self.tenants, "Tenant", "tenant_id", 1, _compacted())
+        audited = _config(AUDIT_RETENTION_DAYS)
+        yield Topic(self.audit, "AuditEvent", "tenant_id; none: of the deployment", 3, audited)
         for pool in pools:
             yield Topic(self.inbox(pool), "PoolFact", "none: one partition", 1, _config(None))
             yield Topic(self.state(pool), "PoolState", "kind:id", 1, _compacted())

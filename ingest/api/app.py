@@ -8,10 +8,21 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from infra.settings import Settings
-from ingest.api import deliveries, health, jobs, manifest, problems, video, webhooks
+from ingest.api import (
+    deliveries,
+    health,
+    jobs,
+    keys,
+    manifest,
+    problems,
+    revocations,
+    tenants,
+    video,
+    webhooks,
+)
 from ingest.api.boundary import Boundary
 from ingest.api.edge import Edge
-from ingest.store import keys
+from ingest.store.keys import add
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -38,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
         # Spans and metrics are this service's own; the framework's would quote query strings.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for part in (health, jobs, video, manifest, webhooks, deliveries):
+    parts = (health, jobs, video, manifest, webhooks, deliveries, keys, revocations, tenants)
+    for part in parts:
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Boundary)
@@ -49,6 +61,4 @@ async def _bootstrap(edge: Edge) -> None:
     key = edge.settings.bootstrap_api_key
     if key is not None:
         async with edge.database.begin() as connection:
-            await keys.add(
-                connection, key.get_secret_value(), edge.settings.bootstrap_tenant, "admin"
-            )
+            await add(connection, key.get_secret_value(), edge.settings.bootstrap_tenant, "admin")

@@ -16,6 +16,7 @@ from ingest import cursor
 from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.problems import Problem, documented
+from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.api.webhook_models import (
     DeliveryList,
     DeliveryView,
@@ -23,7 +24,6 @@ from ingest.api.webhook_models import (
     ReplayView,
     delivery_view,
 )
-from ingest.api.webhooks import ALWAYS, BODY_ERRORS, read_body, takes
 from ingest.store import delivery_log as store
 from ingest.store import webhooks as endpoints
 from schemas.job import Violation
@@ -46,7 +46,7 @@ async def _endpoint(
 @router.get(
     "/deliveries",
     response_model=DeliveryList,
-    responses=documented(*ALWAYS, "not_found", "invalid_request"),
+    responses=documented(*OF_CALLER, "not_found", "invalid_request"),
 )
 async def list_deliveries(
     endpoint_id: str,
@@ -77,7 +77,7 @@ async def list_deliveries(
 @router.get(
     "/deliveries/{delivery_id}",
     response_model=DeliveryView,
-    responses=documented(*ALWAYS, "not_found"),
+    responses=documented(*OF_CALLER, "not_found"),
 )
 async def get_delivery(
     endpoint_id: str, delivery_id: str, edge: UsesEdge, identity: ReadsWebhooks
@@ -96,7 +96,7 @@ async def get_delivery(
     "/deliveries/{delivery_id}/replay",
     status_code=202,
     response_model=DeliveryView,
-    responses=documented(*ALWAYS, "not_found", "webhook_disabled"),
+    responses=documented(*OF_CALLER, "not_found", "webhook_disabled"),
 )
 async def replay_delivery(
     endpoint_id: str, delivery_id: str, edge: UsesEdge, identity: WritesWebhooks
@@ -115,8 +115,8 @@ async def replay_delivery(
     "/replay",
     status_code=202,
     response_model=ReplayView,
-    openapi_extra=takes(ReplayBody),
-    responses=documented(*ALWAYS, *BODY_ERRORS, "not_found", "webhook_disabled"),
+    openapi_extra=described(ReplayBody),
+    responses=documented(*OF_BODY, "not_found", "webhook_disabled"),
 )
 async def replay_since(
     endpoint_id: str, request: Request, edge: UsesEdge, identity: WritesWebhooks
@@ -140,7 +140,7 @@ async def replay_since(
     "/test",
     status_code=202,
     response_model=DeliveryView,
-    responses=documented(*ALWAYS, "not_found"),
+    responses=documented(*OF_CALLER, "not_found"),
 )
 async def send_test(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> DeliveryView:
     """Send the endpoint a signed ``webhook.test``, once, even if it is disabled."""

@@ -17,17 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from infra.provision import object_store
 from infra.settings import Settings
 from infra.telemetry import log
+from ingest.api.authentication import Authentication
 from ingest.api.problems import Problem
 from ingest.db import engine
-from ingest.identity.policy import Action, permits
+from ingest.identity.caller import Identity
+from ingest.identity.policy import BARRED_WHEN_SUSPENDED, Action, permits
+from ingest.identity.seldom import Seldom
 from ingest.produce import EdgeProducer
-from ingest.store import keys
 from ingest.store.jobs import unconfirmed
-from ingest.store.keys import Identity
 from schemas.codec import codec
 
 #: How old the count of unconfirmed jobs may be when a submit looks at it.
 _COUNT_AGE: Final = 0.2
+#: What a caller does again and again is told to the audit topic once in so many seconds.
+_SAME_AGAIN: Final = 60.0
 
 
 class Edge:
@@ -41,6 +44,8 @@ class Edge:
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
+        self.seldom = Seldom(_SAME_AGAIN)
+        self.authentication = Authentication(settings, self.http, self.connection, self.seldom)
         self._counted_at = 0.0
         self._unconfirmed = 0
         self._counting = asyncio.Lock()
@@ -68,6 +73,7 @@ class Edge:
 
     async def close(self) -> None:
         """Give everything back, within seconds."""
+        await self.authentication.close()
         await self.http.close()
         await self.producer.close()
         await self.database.dispose()
@@ -92,7 +98,7 @@ def edge_of(request: Request) -> Edge:
 UsesEdge = Annotated[Edge, Depends(edge_of)]
 
 
-def _key_of(request: Request) -> str:
+def _credential_of(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
@@ -103,36 +109,46 @@ async def caller(request: Request, edge: UsesEdge) -> Identity:
     """Who asks.
 
     Raises:
-        Problem: unauthenticated.
+        Problem: unauthenticated, invalid_token or dependency_unavailable.
     """
-    key = _key_of(request)
-    if not key:
-        raise Problem("unauthenticated")
-    async with edge.connection() as connection:
-        identity = await keys.identify(connection, key)
-    if identity is None:
-        raise Problem("unauthenticated")
-    return identity
+    return await edge.authentication.identify(_credential_of(request))
 
 
 class Allowed:
-    """The dependency of a route: its caller, if the policy lets them do ``action``."""
+    """The dependency of a route: its caller, if the policy lets them do ``action``.
 
-    def __init__(self, action: Action) -> None:
+    Args:
+        action: What the route does.
+        suspended: Whether a suspended tenant may do it all the same.
+    """
+
+    def __init__(self, action: Action, *, suspended: bool = False) -> None:
         self.action: Action = action
+        self._barred = action in BARRED_WHEN_SUSPENDED and not suspended
 
-    async def __call__(self, identity: Annotated[Identity, Depends(caller)]) -> Identity:
+    async def __call__(
+        self, edge: UsesEdge, identity: Annotated[Identity, Depends(caller)]
+    ) -> Identity:
         """The caller.
 
         Raises:
-            Problem: unauthenticated or forbidden.
+            Problem: unauthenticated, invalid_token, forbidden or tenant_suspended.
         """
-        if not permits(identity.role, self.action):
+        if not permits(identity.role, self.action, identity.scopes):
+            await edge.authentication.denied(identity, self.action)
             raise Problem("forbidden")
+        if self._barred and identity.suspended:
+            raise Problem("tenant_suspended")
         return identity
 
 
 ReadsJobs = Annotated[Identity, Depends(Allowed("jobs:read"))]
 WritesJobs = Annotated[Identity, Depends(Allowed("jobs:write"))]
+#: To cancel or delete: a suspended tenant may end what it has.
+EndsJobs = Annotated[Identity, Depends(Allowed("jobs:write", suspended=True))]
 ReadsWebhooks = Annotated[Identity, Depends(Allowed("webhooks:read"))]
 WritesWebhooks = Annotated[Identity, Depends(Allowed("webhooks:write"))]
+ReadsKeys = Annotated[Identity, Depends(Allowed("keys:read"))]
+WritesKeys = Annotated[Identity, Depends(Allowed("keys:write"))]
+ReadsTenants = Annotated[Identity, Depends(Allowed("tenants:read"))]
+WritesTenants = Annotated[Identity, Depends(Allowed("tenants:write"))]

@@ -15,7 +15,7 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest import cursor
 from ingest.api.body import read_object
-from ingest.api.edge import Edge, ReadsJobs, UsesEdge, WritesJobs, database_errors
+from ingest.api.edge import Edge, EndsJobs, ReadsJobs, UsesEdge, WritesJobs, database_errors
 from ingest.api.problems import Problem
 from ingest.metrics import SUBMITTED
 from ingest.produce import NotProduced
@@ -150,7 +150,7 @@ async def get_timeline(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> dict
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-async def cancel_job(job_id: str, edge: UsesEdge, identity: WritesJobs) -> dict[str, Any]:
+async def cancel_job(job_id: str, edge: UsesEdge, identity: EndsJobs) -> dict[str, Any]:
     """Have the job cancelled: durable once answered, and harmless to repeat."""
     found = job_uuid(job_id)
     async with edge.connection() as connection:

@@ -29,6 +29,12 @@ _OF_STATUS: Final = {
     415: "unsupported_media_type",
 }
 _MAX_ERRORS: Final = 20
+#: How a client is told to prove who it is (RFC 6750, section 3).
+_CHALLENGES: Final = {
+    "unauthenticated": 'Bearer realm="ttv"',
+    "invalid_token": 'Bearer realm="ttv", error="invalid_token"',
+    "forbidden": 'Bearer realm="ttv", error="insufficient_scope"',
+}
 _RETRY_AFTER: Final = {"overloaded": "2", "dependency_unavailable": "2", "rate_limited": "1"}
 
 
@@ -116,8 +122,8 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
     sent = dict(headers or {})
     if problem.code in _RETRY_AFTER:
         sent["Retry-After"] = _RETRY_AFTER[problem.code]
-    if problem.code == "unauthenticated":
-        sent["WWW-Authenticate"] = 'Bearer realm="ttv"'
+    if problem.code in _CHALLENGES:
+        sent["WWW-Authenticate"] = _CHALLENGES[problem.code]
     return JSONResponse(body, reason.status, sent, media_type=MEDIA_TYPE)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +17,8 @@ from starlette.responses import Response
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
 from ingest.api.jobs import job_row
 from ingest.api.problems import Problem
+from ingest.identity.caller import Identity
+from ingest.store import audit, links
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _CHUNK: Final = 256 * 1024
@@ -36,8 +40,24 @@ async def get_video(
         raise Problem("video_not_ready", f"The job is {row['status']}.")
     link = presigned(edge, artifact, f"{row['job_id']}.mp4")
     if delivery == "redirect":
+        await _note_link(edge, identity, row["job_id"])
         return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
     return await _stream(edge, link, artifact, request)
+
+
+async def _note_link(edge: Edge, identity: Identity, job_id: uuid.UUID) -> None:
+    """Tell the audit topic, once a minute and job, of a link asked for while another works."""
+    async with edge.connection() as connection:
+        again = await links.issue(connection, job_id, edge.settings.download_ttl)
+        if again and edge.seldom.due(("link.reissued", job_id), time.monotonic()):
+            await audit.note(
+                connection,
+                "link.reissued",
+                identity.actor,
+                identity.tenant_id,
+                str(job_id),
+                outcome="seen",
+            )
 
 
 def presigned(edge: Edge, artifact: dict[str, Any], name: str) -> str:

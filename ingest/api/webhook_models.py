@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
 
+from ingest.api.strict_body import StrictBody
 from ingest.store.deliveries import DISABLED
 from ingest.store.delivery_log import Status
 from ingest.view import moment
@@ -16,7 +17,6 @@ from ingest.webhooks.payload import Format
 Kind = Literal["Completed", "Failed", "Cancelled", "Refused", "Expired"]
 Moment = Annotated[datetime, PlainSerializer(moment, when_used="json-unless-none")]
 
-_STRICT: Final = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 _URL: Final = "http or https, without a password."
 _EVENTS: Final = "Which ends to tell of; all when left out or null."
 _FORMAT: Final = (
@@ -32,23 +32,19 @@ def _text(value: object) -> object:
     raise ValueError("Use RFC 3339 with an offset")
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_text)]
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text)]
 
 
-class EndpointBody(BaseModel):
+class EndpointBody(StrictBody):
     """An endpoint to be told."""
-
-    model_config = _STRICT
 
     url: str = Field(description=_URL)
     events: list[Kind] | None = Field(None, min_length=1, max_length=5, description=_EVENTS)
     format: Format = Field("native", description=_FORMAT)
 
 
-class EndpointChange(BaseModel):
+class EndpointChange(StrictBody):
     """What is to change; what is left out stays."""
-
-    model_config = _STRICT
 
     url: str = Field(default_factory=str, description=f"{_URL} What is due goes there too.")
     events: list[Kind] | None = Field(None, min_length=1, max_length=5, description=_EVENTS)
@@ -61,14 +57,12 @@ class EndpointChange(BaseModel):
     )
 
 
-class ReplayBody(BaseModel):
+class ReplayBody(StrictBody):
     """Which deliveries to send again."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     since: Time = Field(description="Those made at this time or later.")
     until: Time | None = Field(None, description="And before this time; default: now.")
-    only_failed: bool = Field(False, strict=True, description="Not those that were delivered.")
+    only_failed: bool = Field(False, description="Not those that were delivered.")
 
 
 class EndpointView(BaseModel):

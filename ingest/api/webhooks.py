@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.api.body import read_object
 from ingest.api.edge import Edge, ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.problems import Problem, documented
+from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.api.webhook_models import (
     EndpointBody,
     EndpointChange,
@@ -20,51 +21,24 @@ from ingest.api.webhook_models import (
     NewSecretView,
     endpoint_view,
 )
+from ingest.identity.audit import Kind
+from ingest.identity.caller import Identity
+from ingest.store import audit
 from ingest.store import webhooks as store
-from ingest.submission import shape_errors
 from ingest.webhooks.address import ForbiddenPort, Reach
 from ingest.webhooks.payload import port_of
 from ingest.webhooks.sealing import Keyring
 from schemas.job import Violation, valid_url
 
 router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-Body = TypeVar("Body", bound=BaseModel)
-
-#: What every route here may answer.
-ALWAYS: Final = ("unauthenticated", "forbidden", "dependency_unavailable")
-BODY_ERRORS: Final = (
-    "invalid_request",
-    "malformed_body",
-    "body_too_large",
-    "unsupported_media_type",
-    "request_timeout",
-)
-
-
-def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """The documentation of a body that is read by :func:`read_body`."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-async def read_body(request: Request, model: type[Body]) -> Body:
-    """The request's body.
-
-    Raises:
-        Problem: invalid_request, or what :func:`read_object` raises.
-    """
-    try:
-        return model.model_validate(await read_object(request))
-    except ValidationError as error:
-        raise Problem("invalid_request", errors=shape_errors(error)) from None
 
 
 @router.post(
     "",
     status_code=201,
     response_model=NewSecretView,
-    openapi_extra=takes(EndpointBody),
-    responses=documented(*ALWAYS, *BODY_ERRORS),
+    openapi_extra=described(EndpointBody),
+    responses=documented(*OF_BODY),
 )
 async def add_webhook(
     request: Request, response: Response, edge: UsesEdge, identity: WritesWebhooks
@@ -74,16 +48,17 @@ async def add_webhook(
     fields = _checked(edge, body.model_dump())
     async with edge.connection() as connection:
         made = await store.add_endpoint(connection, identity.tenant_id, fields, _keyring(edge))
-    if made is None:
-        wrong = Violation("url", "too_many", f"At most {store.MAX_ENDPOINTS}: remove one first.")
-        raise Problem("invalid_request", errors=[wrong])
-    row, secret = made
+        if made is None:
+            message = f"At most {store.MAX_ENDPOINTS}: remove one first."
+            raise Problem("invalid_request", errors=[Violation("url", "too_many", message)])
+        row, secret = made
+        await _audit(connection, "webhook.created", identity, row["endpoint_id"])
     response.headers["Location"] = f"/v1/webhooks/{row['endpoint_id']}"
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView(**endpoint_view(row), secret=secret)
 
 
-@router.get("", response_model=EndpointList, responses=documented(*ALWAYS))
+@router.get("", response_model=EndpointList, responses=documented(*OF_CALLER))
 async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> EndpointList:
     """The tenant's endpoints, oldest first."""
     async with edge.connection() as connection:
@@ -92,7 +67,7 @@ async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> EndpointList
 
 
 @router.get(
-    "/{endpoint_id}", response_model=EndpointView, responses=documented(*ALWAYS, "not_found")
+    "/{endpoint_id}", response_model=EndpointView, responses=documented(*OF_CALLER, "not_found")
 )
 async def get_webhook(endpoint_id: str, edge: UsesEdge, identity: ReadsWebhooks) -> EndpointView:
     """One endpoint."""
@@ -107,8 +82,8 @@ async def get_webhook(endpoint_id: str, edge: UsesEdge, identity: ReadsWebhooks)
 @router.patch(
     "/{endpoint_id}",
     response_model=EndpointView,
-    openapi_extra=takes(EndpointChange),
-    responses=documented(*ALWAYS, *BODY_ERRORS, "not_found"),
+    openapi_extra=described(EndpointChange),
+    responses=documented(*OF_BODY, "not_found"),
 )
 async def change_webhook(
     endpoint_id: str, request: Request, edge: UsesEdge, identity: WritesWebhooks
@@ -123,15 +98,17 @@ async def change_webhook(
         row = await store.change_endpoint(
             connection, identity.tenant_id, found, fields, enabled=enabled
         )
-    if row is None:
-        raise Problem("not_found")
+        if row is None:
+            raise Problem("not_found")
+        changed = ",".join(sorted(body.model_fields_set))
+        await _audit(connection, "webhook.changed", identity, found, {"changed": changed})
     return EndpointView(**endpoint_view(row))
 
 
 @router.post(
     "/{endpoint_id}/rotate",
     response_model=NewSecretView,
-    responses=documented(*ALWAYS, "not_found"),
+    responses=documented(*OF_CALLER, "not_found"),
 )
 async def rotate_secret(
     endpoint_id: str, response: Response, edge: UsesEdge, identity: WritesWebhooks
@@ -142,8 +119,9 @@ async def rotate_secret(
         done = await store.rotate(
             connection, identity.tenant_id, found, _keyring(edge), edge.settings.webhook_overlap
         )
-    if done is None:
-        raise Problem("not_found")
+        if done is None:
+            raise Problem("not_found")
+        await _audit(connection, "webhook.rotated", identity, found)
     row, secret = done
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView(**endpoint_view(row), secret=secret)
@@ -153,7 +131,7 @@ async def rotate_secret(
     "/{endpoint_id}",
     status_code=204,
     response_class=Response,
-    responses=documented(*ALWAYS, "not_found"),
+    responses=documented(*OF_CALLER, "not_found"),
 )
 async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> None:
     """Remove an endpoint with its log; what is still due there is not sent."""
@@ -161,6 +139,24 @@ async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebho
     async with edge.connection() as connection:
         if not await store.remove_endpoint(connection, identity.tenant_id, found):
             raise Problem("not_found")
+        await _audit(connection, "webhook.removed", identity, found)
+
+
+async def _audit(
+    connection: AsyncConnection,
+    kind: Kind,
+    identity: Identity,
+    endpoint_id: uuid.UUID,
+    details: Mapping[str, str] | None = None,
+) -> None:
+    await audit.note(
+        connection,
+        kind,
+        identity.actor,
+        identity.tenant_id,
+        str(endpoint_id),
+        details=details or {},
+    )
 
 
 def _keyring(edge: Edge) -> Keyring:

@@ -45,6 +45,9 @@ POLICY: Final[Mapping[Action, frozenset[Role]]] = {
     "keys:write": _ADMINS,
 }
 
+#: What a suspended tenant may not do: make work. It reads, downloads and ends what it has.
+BARRED_WHEN_SUSPENDED: Final[frozenset[Action]] = frozenset({"jobs:write", "letters:redrive"})
+
 
 def permits(role: str, action: Action, scopes: Collection[str] | None = None) -> bool:
     """Whether ``role`` may do ``action``.

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingest.store import audit
 from ingest.tables import deliveries, webhook_endpoints
 from ingest.webhooks.outcome import Outcome
 from ingest.webhooks.payload import lane_of
@@ -186,6 +187,14 @@ async def note(
     for row in disabled:
         await end_all(connection, [row["endpoint_id"]], row["disabled_reason"])
         await connection.execute(insert(deliveries).values(_notice(row)))
+        await audit.note(
+            connection,
+            DISABLED,
+            "sender",
+            row["tenant_id"],
+            str(row["endpoint_id"]),
+            details={"reason": row["disabled_reason"]},
+        )
     return disabled
 
 

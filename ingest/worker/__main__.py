@@ -23,11 +23,13 @@ from infra.telemetry import log, start
 from ingest.db import engine
 from ingest.failures import places
 from ingest.produce import EdgeProducer
+from ingest.worker.audit import publish_audit
 from ingest.worker.completions import complete
 from ingest.worker.progress import follow_progress
 from ingest.worker.projection import project
 from ingest.worker.relay import relay
 from ingest.worker.sender import Sender
+from ingest.worker.tenants import publish_tenants
 from schemas.codec import codec
 
 _THREADS = 32
@@ -50,6 +52,8 @@ async def run(config: Settings) -> bool:
         "progress": follow_progress(config, database),
         "relay": relay(config, database, producer),
         "completions": complete(config, database),
+        "audit": publish_audit(database, producer),
+        "tenants": publish_tenants(config, database, producer),
         "sender": Sender(config, database).run(),
         "signal": stop.wait(),
     }

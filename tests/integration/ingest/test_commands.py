@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from infra.provision import object_store
+from ingest import key_commands, webhook_commands
 from ingest.commands import register
 from tests.integration.ingest.edge_stack import EdgeStack
 from tests.integration.ingest.log import Log
@@ -26,6 +27,8 @@ class Ttv:
     def __init__(self, data: Path) -> None:
         self.app = typer.Typer()
         register(self.app)
+        key_commands.register(self.app)
+        webhook_commands.register(self.app)
         self.data = str(data)
 
     def run(self, *arguments: str, status: int = 0) -> str:
@@ -108,3 +111,18 @@ def test_mistakes_are_one_clear_message(ttv: Ttv, tmp_path: Path) -> None:
     assert "ttv up" in missing
     (tmp_path / "stack.json").write_text('{"http": "http://127.0.0.1:1", "api_key": "k"}')
     assert "does not answer" in ttv.run("list", status=1)
+
+
+def test_keys_are_made_listed_rotated_and_revoked(edge: EdgeStack, ttv: Ttv) -> None:
+    made = ttv.json("keys", "create", "cli", "--name", "[red] farm", "--scope", "jobs:read")
+    assert (made["tenant_id"], made["role"], made["scopes"]) == ("cli", "creator", ["jobs:read"])
+    secret = ttv.run("keys", "rotate", made["id"], "--overlap", "0").strip()
+    with edge.client(secret) as rotated, edge.client(made["key"]) as old:
+        assert rotated.get("/v1/jobs").status_code == 200
+        assert old.get("/v1/jobs").status_code == 401
+        assert ttv.json("keys", "revoke", made["id"])["revoked_at"] is not None
+        assert rotated.get("/v1/jobs").status_code == 401
+    listed = ttv.run("keys", "list", "--tenant", "cli")
+    assert made["id"] in listed
+    assert "[red] farm" in listed
+    assert "Invalid request" in ttv.run("keys", "create", "cli", "--role", "root", status=1)

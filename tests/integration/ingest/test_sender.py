@@ -217,6 +217,8 @@ async def test_an_endpoint_that_fails_for_long_is_disabled_and_one_that_recovers
         "SELECT kind, pending, last_error FROM webhook_deliveries WHERE endpoint_id = :id", id=first
     )
     assert not any(row["pending"] for row in rows)
+    told = await due.sql("SELECT * FROM audit_outbox WHERE tenant_id = :t", t=due.tenant)
+    assert [(row["kind"], row["subject"]) for row in told] == [(DISABLED, str(first))]
     [notice] = [row for row in rows if row["kind"] == DISABLED]
     assert notice["last_error"] == states[first]["disabled_reason"]
 

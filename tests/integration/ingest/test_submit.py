@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from infra.kafka import PARTITIONER, common
 from ingest.db import engine
 from ingest.identity.policy import Role
-from ingest.store import keys
+from ingest.store import issued_keys, keys
 from schemas.job import job_id_of_key, spec_digest
 from schemas.records import JobRequested
 from tests.integration.ingest.edge_stack import EdgeStack
@@ -28,7 +28,9 @@ def add_key(edge: EdgeStack, tenant: str, role: Role = "creator", *, revoke: boo
         async with database.begin() as connection:
             await keys.add(connection, key, tenant, role)
             if revoke:
-                await keys.revoke(connection, key)
+                made = await keys.identify(connection, key)
+                assert made is not None
+                await issued_keys.revoke(connection, made.key_id)
         await database.dispose()
 
     asyncio.run(run())

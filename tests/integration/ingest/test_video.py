@@ -7,8 +7,10 @@ import httpx2
 import pytest
 
 from infra.provision import object_store
+from schemas.records import AuditEvent
 from tests.integration.ingest.edge_stack import EdgeStack
 from tests.integration.ingest.log import Log
+from tests.integration.ingest.reading import records
 from tests.support.wait import until
 from tests.unit.ingest.events import artifact, happened, job
 
@@ -43,6 +45,30 @@ def test_the_link_gives_the_bytes_and_opens_no_other_object(api: httpx2.Client, 
     assert content.headers["content-type"] == "video/mp4"
     assert httpx2.get(link.replace("/videos/", "/claims/")).status_code == 403
     assert "X-Amz-Expires=300" in link
+
+
+def test_a_link_asked_for_while_another_works_is_told_to_the_audit_topic(
+    edge: EdgeStack, log: Log, api: httpx2.Client
+) -> None:
+    of = job()
+    log.write(happened(of, "Admitted", "Completed"))
+    path = f"/v1/jobs/{of.job_id}/video"
+    until(lambda: api.get(path, params={"delivery": "stream"}).status_code != 404, 20)
+
+    def told() -> list[AuditEvent]:
+        found = [r.value for r in records(edge, edge.topics.audit, AuditEvent)]
+        return [e for e in found if (e.kind, e.subject) == ("link.reissued", of.job_id)]
+
+    assert api.get(path).status_code == 307
+    edge.sql("UPDATE issued_links SET valid_until = now()")
+    assert api.get(path).status_code == 307
+    assert edge.sql("SELECT 1 FROM audit_outbox WHERE kind = 'link.reissued'") == []
+    assert told() == []
+    for _ in range(3):
+        assert api.get(path).status_code == 307
+    until(lambda: bool(told()))
+    [event] = told()
+    assert (event.outcome, event.tenant_id) == ("seen", "default")
 
 
 def test_streamed_it_supports_ranges_and_etags(api: httpx2.Client, done: str) -> None:
