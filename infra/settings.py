@@ -128,6 +128,37 @@ class Settings(BaseSettings):
         default=False,
         description="Allow webhook targets on loopback, private and link-local addresses.",
     )
+    webhook_deny: str = Field(
+        default="",
+        description="Networks that webhooks never reach (CIDR, with commas): your own public ones.",
+    )
+    webhook_ports: str = Field(
+        default="",
+        description="The only ports of webhook targets, with commas; empty: all but well-known "
+        "ports of other protocols.",
+    )
+    webhook_overlap: float = Field(
+        default=86_400.0, ge=0, description="How long a rotated secret still signs beside the new."
+    )
+    webhook_disable_after: float = Field(
+        default=5 * 86_400.0,
+        gt=0,
+        description="An endpoint whose every delivery has failed for so long is disabled ...",
+    )
+    webhook_disable_failures: int = Field(
+        default=20, ge=1, description="... once so many of its deliveries have failed."
+    )
+    webhook_keep: float = Field(
+        default=35 * 86_400.0,
+        gt=0,
+        description="How long ended deliveries stay in the log; longer than jobs.completed is "
+        "kept, or a feed that is read anew sends them again.",
+    )
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys that seal webhook secrets in the database (32 bytes in base64, with "
+        "commas): the first seals, all open. Empty: stored as they are.",
+    )
 
     # Identity: tokens of an OpenID provider
     oidc_issuers: str = Field(

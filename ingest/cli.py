@@ -7,7 +7,7 @@ import typer
 from infra.letters import commands as letter_commands
 from infra.stack import commands as stack_commands
 from ingest import commands as client_commands
-from ingest import key_commands
+from ingest import key_commands, webhook_commands
 from ingest import verify as verify_command
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 stack_commands.register(app)
 client_commands.register(app)
 key_commands.register(app)
+webhook_commands.register(app)
 verify_command.register(app)
 letter_commands.register(app)
 

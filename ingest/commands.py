@@ -1,4 +1,4 @@
-"""``ttv submit``, ``list``, ``watch``, ``download``, ``cancel`` and ``webhooks``.
+"""``ttv submit``, ``list``, ``watch``, ``download`` and ``cancel``.
 
 They speak to the HTTP API alone. The API's client is imported when a command runs, so that help
 answers at once.
@@ -46,11 +46,6 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch)
     app.command("download")(download)
     app.command("cancel")(cancel)
-    webhooks = typer.Typer(help="Endpoints that are told when jobs end.", no_args_is_help=True)
-    webhooks.command("add")(webhooks_add)
-    webhooks.command("list")(webhooks_list)
-    webhooks.command("remove")(webhooks_remove)
-    app.add_typer(webhooks, name="webhooks")
 
 
 def submit(  # noqa: PLR0913 an option for each field of a job
@@ -185,62 +180,6 @@ def cancel(job_id: JobId, data: Data = DEFAULT_DATA, as_json: Json = False) -> N
     with _client(data, as_json) as client:
         job = client.call("POST", f"/v1/jobs/{job_id}/cancel")
     _show(job, as_json, f"{job_id} will be cancelled")
-
-
-def webhooks_add(
-    url: Annotated[str, typer.Argument(help="http or https.")],
-    event: Annotated[
-        list[str] | None,
-        typer.Option(help="Completed, Failed, Cancelled, Refused or Expired; again for more."),
-    ] = None,
-    data: Data = DEFAULT_DATA,
-    as_json: Json = False,
-) -> None:
-    """Register an endpoint and print its secret, which is shown this once.
-
-    Examples:
-
-        ttv webhooks add https://example.com/hooks --event Completed --event Failed
-    """
-    body: dict[str, Any] = {"url": url} | ({"events": event} if event else {})
-    with _client(data, as_json) as client:
-        made = client.call("POST", "/v1/webhooks", body)
-    _show(made, as_json, f"{made['id']}\nsecret: {made['secret']}")
-
-
-def webhooks_list(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
-    """List the endpoints.
-
-    Examples:
-
-        ttv webhooks list --json
-    """
-    with _client(data, as_json) as client:
-        found = client.call("GET", "/v1/webhooks")
-    if as_json:
-        print_json(found)
-        return
-    table = Table(_id_column(), "url", "events", "state", box=None, pad_edge=False)
-    for item in found["data"]:
-        kinds = ", ".join(item["events"] or ["all"])
-        table.add_row(item["id"], _plain(item["url"]), kinds, item["disabled_reason"] or "enabled")
-    _out.print(table)
-
-
-def webhooks_remove(
-    endpoint_id: Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id.")],
-    data: Data = DEFAULT_DATA,
-    as_json: Json = False,
-) -> None:
-    """Remove an endpoint; what is still due there is not sent.
-
-    Examples:
-
-        ttv webhooks remove 2f6f0f3e-5b0a-4ad6-8a53-0a5f7f0c9d10
-    """
-    with _client(data, as_json) as client:
-        client.call("DELETE", f"/v1/webhooks/{endpoint_id}")
-    _show({"id": endpoint_id, "removed": True}, as_json, "removed")
 
 
 def _followed(client: Client, job_id: str, as_json: bool) -> dict[str, Any]:

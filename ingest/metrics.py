@@ -64,8 +64,13 @@ PROGRESS_DROPPED: Final = Counter(
 )
 DELIVERIES: Final = Counter(
     "ttv_webhook_attempts_total",
-    "Delivery attempts by outcome: delivered, retried, failed, gone.",
+    "Delivery attempts by outcome: delivered, retried, failed, gone, released (not made).",
     ("outcome",),
+)
+ENDPOINTS_DISABLED: Final = Counter(
+    "ttv_webhook_endpoints_disabled_total",
+    "Endpoints disabled by the sender: gone (410) or failing.",
+    ("why",),
 )
 DELIVERY_SECONDS: Final = Histogram(
     "ttv_webhook_attempt_seconds", "How long a delivery attempt took."

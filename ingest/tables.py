@@ -345,8 +345,16 @@ webhook_endpoints: Final = Table(
     Column("tenant_id", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("events", ARRAY(Text)),
+    # "native" or "openai": the shape of what it is sent.
+    Column("format", Text, nullable=False, server_default="native"),
+    # Sealed when the deployment has a key; the one before it signs too until previous_until.
     Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_until", _TIME),
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    # Since the last delivery that succeeded: when the first failed, and how many have.
+    Column("failing_since", _TIME),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("disabled_at", _TIME),
     Column("disabled_reason", Text),
     Index("webhook_endpoints_by_tenant", "tenant_id", "created_at"),
@@ -364,10 +372,11 @@ deliveries: Final = Table(
         ForeignKey("webhook_endpoints.endpoint_id", ondelete="CASCADE"),
     ),
     Column("tenant_id", Text, nullable=False),
-    Column("job_id", UUID(as_uuid=True), nullable=False),
+    # Null: a test, or a note in the log.
+    Column("job_id", UUID(as_uuid=True)),
     Column("kind", Text, nullable=False),
     Column("url", Text, nullable=False),
-    # scheme://host:port, the unit of fairness between receivers.
+    # The lane: tenant and scheme://host:port, the unit of fairness between receivers.
     Column("target", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("traceparent", Text),
@@ -377,9 +386,12 @@ deliveries: Final = Table(
     Column("next_at", _TIME, nullable=False, server_default=func.now()),
     Column("last_status", Integer),
     Column("last_error", Text),
+    # The newest attempts: [{at, status, ms, error}, ...].
+    Column("tries", JSONB, nullable=False, server_default="[]"),
     Column("created_at", _TIME, nullable=False, server_default=func.now()),
     Column("ended_at", _TIME),
     Index("webhook_deliveries_due", "target", "next_at", postgresql_where=text("pending")),
     Index("webhook_deliveries_by_endpoint", "endpoint_id", "created_at"),
-    Index("webhook_deliveries_of_job", "job_id"),
+    Index("webhook_deliveries_by_job", "job_id"),
+    Index("webhook_deliveries_ended", "ended_at", postgresql_where=text("NOT pending")),
 )

@@ -70,6 +70,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         410, "The video is kept no longer", "Submit it again, with a longer retention_s."
     ),
     "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
+    "webhook_disabled": ReasonSpec(
+        409, "The endpoint is disabled", "Enable it first: PATCH it with `enabled`: true."
+    ),
     "range_not_satisfiable": ReasonSpec(
         416, "The range lies outside the video", "Ask for bytes below the size."
     ),

@@ -12,6 +12,7 @@ from infra.settings import Settings
 from ingest.api import (
     batch,
     deletion,
+    deliveries,
     estimate,
     events,
     health,
@@ -73,6 +74,7 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
         previews,
         videos,
         webhooks,
+        deliveries,
         keys,
         revocations,
         tenants,

@@ -198,50 +198,6 @@ class BatchAnswer(Body):
     data: list[BatchItem] = Field(description="One a job, in the request's order.")
 
 
-class EndpointShown(Body):
-    """An endpoint that is told when jobs end, without its secret."""
-
-    id: UUID = Field(description="The endpoint's id.")
-    url: str = Field(description="Where it is.")
-    events: list[str] | None = Field(description="Which ends it is told of; null: all.")
-    created_at: datetime = Field(description="When it was registered.")
-    disabled_at: datetime | None = Field(description="When it was disabled.")
-    disabled_reason: str | None = Field(description="Why.")
-
-
-class EndpointMade(EndpointShown):
-    """A new endpoint, with its secret."""
-
-    secret: str = Field(description="Checks signatures. Shown this once: keep it.")
-
-
-class EndpointList(Body):
-    """A tenant's endpoints."""
-
-    data: list[EndpointShown] = Field(description="Oldest first.")
-
-
-class DeliveryBody(Body):
-    """A delivery: how far it is and what the receiver said."""
-
-    id: str = Field(description="The webhook-id, which every try has.")
-    job_id: UUID = Field(description="The job that ended.")
-    event: str = Field(description="How it ended.")
-    status: Literal["pending", "delivered", "failed"] = Field(description="How far it is.")
-    attempts: Count = Field(description="Tries so far.")
-    last_status: int | None = Field(description="The receiver's last HTTP status.")
-    last_error: str | None = Field(description="What went wrong last.")
-    next_at: datetime | None = Field(description="When it is tried next.")
-    created_at: datetime = Field(description="When it became due.")
-    ended_at: datetime | None = Field(description="When it was delivered or given up.")
-
-
-class DeliveryList(Body):
-    """An endpoint's deliveries."""
-
-    data: list[DeliveryBody] = Field(description="Newest first.")
-
-
 class Health(Body):
     """The process lives."""
 

@@ -4,135 +4,182 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.responses import Response
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.api.bodies import DeliveryList, EndpointList, EndpointMade, Json
-from ingest.api.body import BODY_REFUSALS, json_body, read_object
-from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
+from ingest.api.edge import Edge, ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.problems import Problem, documented
-from ingest.shapes import WebUrl, web_url
+from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
+from ingest.api.webhook_models import (
+    EndpointBody,
+    EndpointChange,
+    EndpointList,
+    EndpointView,
+    NewSecretView,
+    endpoint_view,
+)
+from ingest.identity.audit import Kind
+from ingest.identity.caller import Identity
+from ingest.store import audit
 from ingest.store import webhooks as store
-from ingest.submission import shape_errors
-from ingest.view import moment
-from schemas.job import Violation
+from ingest.webhooks.address import ForbiddenPort, Reach
+from ingest.webhooks.payload import port_of
+from ingest.webhooks.sealing import Keyring
+from schemas.job import Violation, valid_url
 
 router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-
-Kind = Literal["Completed", "Failed", "Cancelled", "Refused", "Expired"]
-
-
-class EndpointBody(BaseModel):
-    """An endpoint to be told."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
-
-    url: WebUrl = Field(description="http or https, without a password.")
-    events: list[Kind] | None = Field(
-        None, min_length=1, max_length=5, description="Which ends to tell of; all when left out."
-    )
-
-
-PathId = Annotated[
-    str, Path(description="The endpoint's id.", json_schema_extra={"format": "uuid"})
-]
-
-
-def endpoint_json(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """An endpoint without its secret."""
-    return {
-        "id": str(row["endpoint_id"]),
-        "url": row["url"],
-        "events": row["events"],
-        "created_at": moment(row["created_at"]),
-        "disabled_at": moment(row["disabled_at"]),
-        "disabled_reason": row["disabled_reason"],
-    }
-
-
-def delivery_json(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A delivery: how far it is and what the receiver said."""
-    ended = "delivered" if row["delivered"] else "failed"
-    return {
-        "id": row["delivery_id"],
-        "job_id": str(row["job_id"]),
-        "event": row["kind"],
-        "status": "pending" if row["pending"] else ended,
-        "attempts": row["attempts"],
-        "last_status": row["last_status"],
-        "last_error": row["last_error"],
-        "next_at": moment(row["next_at"]) if row["pending"] else None,
-        "created_at": moment(row["created_at"]),
-        "ended_at": moment(row["ended_at"]),
-    }
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=EndpointMade,
-    responses=documented(*BODY_REFUSALS, "invalid_request"),
-    openapi_extra=json_body(EndpointBody),
+    response_model=NewSecretView,
+    openapi_extra=described(EndpointBody),
+    responses=documented(*OF_BODY),
 )
-async def add_webhook(request: Request, edge: UsesEdge, identity: WritesWebhooks) -> Response:
+async def add_webhook(
+    request: Request, response: Response, edge: UsesEdge, identity: WritesWebhooks
+) -> NewSecretView:
     """Register an endpoint. The answer alone holds its secret: keep it."""
-    try:
-        body = EndpointBody.model_validate(await read_object(request))
-    except ValidationError as error:
-        raise Problem("invalid_request", errors=shape_errors(error)) from None
-    if not web_url(body.url):
-        wrong = Violation("url", "invalid_url", "Use an http or https URL without a password.")
-        raise Problem("invalid_request", errors=[wrong])
-    kinds = None if body.events is None else sorted(set(body.events))
+    body = await read_body(request, EndpointBody)
+    fields = _checked(edge, body.model_dump())
     async with edge.connection() as connection:
-        row = await store.add_endpoint(connection, identity.tenant_id, body.url, kinds)
-    if row is None:
-        wrong = Violation("url", "too_many", f"At most {store.MAX_ENDPOINTS}: remove one first.")
-        raise Problem("invalid_request", errors=[wrong])
-    shown = endpoint_json(row) | {"secret": row["secret"]}
-    location = f"/v1/webhooks/{shown['id']}"
-    return Json(shown, 201, {"Location": location, "Cache-Control": "no-store"})
+        made = await store.add_endpoint(connection, identity.tenant_id, fields, _keyring(edge))
+        if made is None:
+            message = f"At most {store.MAX_ENDPOINTS}: remove one first."
+            raise Problem("invalid_request", errors=[Violation("url", "too_many", message)])
+        row, secret = made
+        await _audit(connection, "webhook.created", identity, row["endpoint_id"])
+    response.headers["Location"] = f"/v1/webhooks/{row['endpoint_id']}"
+    response.headers["Cache-Control"] = "no-store"
+    return NewSecretView(**endpoint_view(row), secret=secret)
 
 
-@router.get("", response_model=EndpointList)
-async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> Response:
+@router.get("", response_model=EndpointList, responses=documented(*OF_CALLER))
+async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> EndpointList:
     """The tenant's endpoints, oldest first."""
     async with edge.connection() as connection:
         rows = await store.endpoints(connection, identity.tenant_id)
-    return Json({"data": [endpoint_json(row) for row in rows]})
+    return EndpointList(data=[EndpointView(**endpoint_view(row)) for row in rows])
+
+
+@router.get(
+    "/{endpoint_id}", response_model=EndpointView, responses=documented(*OF_CALLER, "not_found")
+)
+async def get_webhook(endpoint_id: str, edge: UsesEdge, identity: ReadsWebhooks) -> EndpointView:
+    """One endpoint."""
+    found: uuid.UUID = job_uuid(endpoint_id)
+    async with edge.connection() as connection:
+        row = await store.endpoint(connection, identity.tenant_id, found)
+    if row is None:
+        raise Problem("not_found")
+    return EndpointView(**endpoint_view(row))
+
+
+@router.patch(
+    "/{endpoint_id}",
+    response_model=EndpointView,
+    openapi_extra=described(EndpointChange),
+    responses=documented(*OF_BODY, "not_found"),
+)
+async def change_webhook(
+    endpoint_id: str, request: Request, edge: UsesEdge, identity: WritesWebhooks
+) -> EndpointView:
+    """Change an endpoint, or enable one again that was disabled."""
+    found: uuid.UUID = job_uuid(endpoint_id)
+    body = await read_body(request, EndpointChange)
+    given = body.model_dump(include=body.model_fields_set)
+    enabled = given.pop("enabled", None)
+    fields = _checked(edge, given)
+    async with edge.connection() as connection:
+        row = await store.change_endpoint(
+            connection, identity.tenant_id, found, fields, enabled=enabled
+        )
+        if row is None:
+            raise Problem("not_found")
+        changed = ",".join(sorted(body.model_fields_set))
+        await _audit(connection, "webhook.changed", identity, found, {"changed": changed})
+    return EndpointView(**endpoint_view(row))
+
+
+@router.post(
+    "/{endpoint_id}/rotate",
+    response_model=NewSecretView,
+    responses=documented(*OF_CALLER, "not_found"),
+)
+async def rotate_secret(
+    endpoint_id: str, response: Response, edge: UsesEdge, identity: WritesWebhooks
+) -> NewSecretView:
+    """Give the endpoint a new secret. For a while the one before it signs too."""
+    found: uuid.UUID = job_uuid(endpoint_id)
+    async with edge.connection() as connection:
+        done = await store.rotate(
+            connection, identity.tenant_id, found, _keyring(edge), edge.settings.webhook_overlap
+        )
+        if done is None:
+            raise Problem("not_found")
+        await _audit(connection, "webhook.rotated", identity, found)
+    row, secret = done
+    response.headers["Cache-Control"] = "no-store"
+    return NewSecretView(**endpoint_view(row), secret=secret)
 
 
 @router.delete(
-    "/{endpoint_id}", status_code=204, response_model=None, responses=documented("not_found")
+    "/{endpoint_id}",
+    status_code=204,
+    response_class=Response,
+    responses=documented(*OF_CALLER, "not_found"),
 )
-async def remove_webhook(endpoint_id: PathId, edge: UsesEdge, identity: WritesWebhooks) -> Response:
-    """Remove an endpoint; what is still due there is not sent."""
+async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> None:
+    """Remove an endpoint with its log; what is still due there is not sent."""
     found: uuid.UUID = job_uuid(endpoint_id)
     async with edge.connection() as connection:
         if not await store.remove_endpoint(connection, identity.tenant_id, found):
             raise Problem("not_found")
-    return Response(status_code=204)
+        await _audit(connection, "webhook.removed", identity, found)
 
 
-@router.get(
-    "/{endpoint_id}/deliveries",
-    response_model=DeliveryList,
-    responses=documented("not_found", "invalid_request"),
-)
-async def list_deliveries(
-    endpoint_id: PathId,
-    edge: UsesEdge,
-    identity: ReadsWebhooks,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> Response:
-    """The endpoint's newest deliveries."""
-    found = job_uuid(endpoint_id)
-    async with edge.connection() as connection:
-        rows = await store.deliveries_of(connection, identity.tenant_id, found, limit)
-    if rows is None:
-        raise Problem("not_found")
-    return Json({"data": [delivery_json(row) for row in rows]})
+async def _audit(
+    connection: AsyncConnection,
+    kind: Kind,
+    identity: Identity,
+    endpoint_id: uuid.UUID,
+    details: Mapping[str, str] | None = None,
+) -> None:
+    await audit.note(
+        connection,
+        kind,
+        identity.actor,
+        identity.tenant_id,
+        str(endpoint_id),
+        details=details or {},
+    )
+
+
+def _keyring(edge: Edge) -> Keyring:
+    return Keyring.of(edge.settings.secrets_key.get_secret_value())
+
+
+def _checked(edge: Edge, fields: dict[str, Any]) -> dict[str, Any]:
+    """The columns in ``fields``. Where the URL's name leads is checked when it is connected to."""
+    if "url" in fields:
+        if not valid_url(fields["url"]):
+            wrong = Violation("url", "invalid_url", "Use an http or https URL without a password.")
+            raise Problem("invalid_request", errors=[wrong])
+        _check_port(edge, fields["url"])
+    if fields.get("events") is not None:
+        fields["events"] = sorted(set(fields["events"]))
+    return fields
+
+
+def _check_port(edge: Edge, url: str) -> None:
+    config = edge.settings
+    reach = Reach.of(config.webhook_allow_private, config.webhook_deny, config.webhook_ports)
+    try:
+        reach.check_port(port_of(url))
+    except ForbiddenPort:
+        wrong = Violation("url", "forbidden_port", "Webhooks may not use this port.")
+        raise Problem("invalid_request", errors=[wrong]) from None

@@ -23,6 +23,11 @@ Kind = Literal[
     "prompt.blocked",
     "prompt.outlier",
     "access.denied",
+    "webhook.created",
+    "webhook.changed",
+    "webhook.rotated",
+    "webhook.removed",
+    "webhook.disabled",
 ]
 Outcome = Literal["done", "refused", "seen"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

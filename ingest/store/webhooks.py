@@ -1,86 +1,158 @@
-"""Webhook endpoints and deliveries in PostgreSQL."""
+"""Webhook endpoints in PostgreSQL.
+
+Locks are taken in one order everywhere: endpoints by id, then their deliveries by id.
+"""
 
 from __future__ import annotations
 
 import base64
 import secrets
 import uuid
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.tables import deliveries, webhook_endpoints
+from ingest.store.deliveries import end_all, redirect
+from ingest.tables import webhook_endpoints
+from ingest.webhooks.sealing import Keyring, Unreadable
 
 MAX_ENDPOINTS: Final = 50
+BY_OWNER: Final = "disabled by its owner"
 _SECRET_BYTES: Final = 24
+_table: Final = webhook_endpoints
 
-#: Due deliveries, at most :per_target of each receiver: walks the index from receiver to receiver
-#: (a loose index scan), so one with a long queue hides nobody.
-_CLAIM: Final = text(
-    """
-    WITH RECURSIVE targets AS (
-        (SELECT target FROM webhook_deliveries WHERE pending ORDER BY target LIMIT 1)
-        UNION ALL
-        SELECT (SELECT d.target FROM webhook_deliveries d
-                WHERE d.pending AND d.target > t.target ORDER BY d.target LIMIT 1)
-        FROM targets t WHERE t.target IS NOT NULL
-    ), due AS (
-        SELECT d.delivery_id FROM targets t
-        CROSS JOIN LATERAL (
-            SELECT delivery_id, next_at FROM webhook_deliveries
-            WHERE pending AND target = t.target AND next_at <= now()
-            ORDER BY next_at LIMIT :per_target
-        ) d
-        WHERE t.target IS NOT NULL AND t.target <> ALL(:busy)
-        ORDER BY d.next_at LIMIT :most
-    )
-    UPDATE webhook_deliveries w
-    SET next_at = now() + make_interval(secs => :lease), attempts = attempts + 1
-    WHERE w.delivery_id IN (
-        SELECT delivery_id FROM webhook_deliveries
-        WHERE delivery_id IN (SELECT delivery_id FROM due) AND pending AND next_at <= now()
-        FOR UPDATE SKIP LOCKED
-    )
-    RETURNING w.delivery_id, w.endpoint_id, w.job_id, w.url, w.target, w.payload, w.traceparent,
-        w.attempts, w.kind,
-        (SELECT e.secret FROM webhook_endpoints e WHERE e.endpoint_id = w.endpoint_id) AS secret
-    """
-)
+
+def new_secret() -> str:
+    """A fresh secret in the form of Standard Webhooks: whsec_ and 24 random bytes in base64."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 async def add_endpoint(
-    connection: AsyncConnection, tenant_id: str, url: str, kinds: Sequence[str] | None
-) -> RowMapping | None:
-    """Register an endpoint with a fresh secret; None when the tenant has too many."""
+    connection: AsyncConnection, tenant_id: str, fields: Mapping[str, Any], keyring: Keyring
+) -> tuple[RowMapping, str] | None:
+    """Register an endpoint with a fresh secret.
+
+    Args:
+        connection: In a transaction.
+        tenant_id: Whose it is.
+        fields: Its ``url``, ``events`` and ``format``.
+        keyring: Seals the secret.
+
+    Returns:
+        The row and the secret as it is; None when the tenant has too many.
+    """
     held = await connection.scalar(
-        select(func.count())
-        .select_from(webhook_endpoints)
-        .where(webhook_endpoints.c.tenant_id == tenant_id)
+        select(func.count()).select_from(_table).where(_table.c.tenant_id == tenant_id)
     )
     if (held or 0) >= MAX_ENDPOINTS:
         return None
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    endpoint_id, secret = uuid.uuid4(), new_secret()
+    sealed = keyring.seal(secret, str(endpoint_id))
     made = await connection.execute(
-        insert(webhook_endpoints)
-        .values(endpoint_id=uuid.uuid4(), tenant_id=tenant_id, url=url, events=kinds, secret=secret)
-        .returning(*webhook_endpoints.c)
+        insert(_table)
+        .values(endpoint_id=endpoint_id, tenant_id=tenant_id, secret=sealed, **fields)
+        .returning(*_table.c)
     )
-    return made.mappings().one()
+    return made.mappings().one(), secret
 
 
 async def endpoints(connection: AsyncConnection, tenant_id: str) -> Sequence[RowMapping]:
     """The tenant's endpoints, oldest first."""
     found = await connection.execute(
-        select(webhook_endpoints)
-        .where(webhook_endpoints.c.tenant_id == tenant_id)
-        .order_by(webhook_endpoints.c.created_at, webhook_endpoints.c.endpoint_id)
+        select(_table)
+        .where(_table.c.tenant_id == tenant_id)
+        .order_by(_table.c.created_at, _table.c.endpoint_id)
     )
     return found.mappings().all()
+
+
+async def endpoint(
+    connection: AsyncConnection, tenant_id: str, endpoint_id: uuid.UUID, *, lock: bool = False
+) -> RowMapping | None:
+    """One endpoint, locked against changes until the transaction ends if asked; None: no such."""
+    query = select(_table).where(
+        _table.c.endpoint_id == endpoint_id, _table.c.tenant_id == tenant_id
+    )
+    found = await connection.execute(query.with_for_update() if lock else query)
+    return found.mappings().one_or_none()
+
+
+async def change_endpoint(
+    connection: AsyncConnection,
+    tenant_id: str,
+    endpoint_id: uuid.UUID,
+    fields: Mapping[str, Any],
+    *,
+    enabled: bool | None,
+) -> RowMapping | None:
+    """Change an endpoint, and what is still due there with it.
+
+    Args:
+        connection: In a transaction.
+        tenant_id: Whose it is.
+        endpoint_id: Which.
+        fields: Any of ``url``, ``events`` and ``format``.
+        enabled: True starts afresh, whatever was counted; False ends what is due; None: as it is.
+
+    Returns:
+        The changed row; None when the tenant has no such endpoint.
+    """
+    before = await endpoint(connection, tenant_id, endpoint_id, lock=True)
+    if before is None:
+        return None
+    values = dict(fields)
+    if enabled is True:
+        values |= {"disabled_at": None, "disabled_reason": None}
+        values |= {"failing_since": None, "failures": 0}
+    elif enabled is False and before["disabled_at"] is None:
+        values |= {"disabled_at": datetime.now(UTC), "disabled_reason": BY_OWNER}
+    if not values:
+        return before
+    changed = await connection.execute(
+        update(_table)
+        .where(_table.c.endpoint_id == endpoint_id)
+        .values(values)
+        .returning(*_table.c)
+    )
+    row = changed.mappings().one()
+    if row["disabled_at"] is not None:
+        await end_all(connection, [endpoint_id], row["disabled_reason"])
+    elif row["url"] != before["url"]:
+        await redirect(connection, endpoint_id, tenant_id, row["url"])
+    return row
+
+
+async def rotate(
+    connection: AsyncConnection,
+    tenant_id: str,
+    endpoint_id: uuid.UUID,
+    keyring: Keyring,
+    overlap: float,
+) -> tuple[RowMapping, str] | None:
+    """Give an endpoint a new secret; the one before it signs too for ``overlap`` seconds.
+
+    Returns:
+        The row and the new secret as it is; None when the tenant has no such endpoint.
+    """
+    secret = new_secret()
+    until = datetime.now(UTC) + timedelta(seconds=overlap)
+    changed = await connection.execute(
+        update(_table)
+        .where(_table.c.endpoint_id == endpoint_id, _table.c.tenant_id == tenant_id)
+        .values(
+            secret=keyring.seal(secret, str(endpoint_id)),
+            previous_secret=_table.c.secret,
+            previous_until=until,
+        )
+        .returning(*_table.c)
+    )
+    row = changed.mappings().one_or_none()
+    return None if row is None else (row, secret)
 
 
 async def remove_endpoint(
@@ -88,43 +160,20 @@ async def remove_endpoint(
 ) -> bool:
     """Remove an endpoint with its deliveries; False when the tenant has no such endpoint."""
     gone = await connection.execute(
-        delete(webhook_endpoints).where(
-            webhook_endpoints.c.endpoint_id == endpoint_id,
-            webhook_endpoints.c.tenant_id == tenant_id,
-        )
+        delete(_table).where(_table.c.endpoint_id == endpoint_id, _table.c.tenant_id == tenant_id)
     )
     return bool(gone.rowcount)
-
-
-async def deliveries_of(
-    connection: AsyncConnection, tenant_id: str, endpoint_id: uuid.UUID, limit: int
-) -> Sequence[RowMapping] | None:
-    """The endpoint's newest deliveries; None when the tenant has no such endpoint."""
-    owned = await connection.scalar(
-        select(webhook_endpoints.c.endpoint_id).where(
-            webhook_endpoints.c.endpoint_id == endpoint_id,
-            webhook_endpoints.c.tenant_id == tenant_id,
-        )
-    )
-    if owned is None:
-        return None
-    found = await connection.execute(
-        select(deliveries)
-        .where(deliveries.c.endpoint_id == endpoint_id)
-        .order_by(deliveries.c.created_at.desc(), deliveries.c.delivery_id)
-        .limit(limit)
-    )
-    return found.mappings().all()
 
 
 async def listening(
     connection: AsyncConnection, tenants: Sequence[str]
 ) -> dict[str, list[RowMapping]]:
-    """The enabled endpoints of each of ``tenants``."""
+    """The endpoints of each of ``tenants``; they stay until the transaction ends."""
     found = await connection.execute(
-        select(webhook_endpoints).where(
-            webhook_endpoints.c.tenant_id.in_(tenants), webhook_endpoints.c.disabled_at.is_(None)
-        )
+        select(_table)
+        .where(_table.c.tenant_id.in_(tenants))
+        .order_by(_table.c.endpoint_id)
+        .with_for_update(read=True, key_share=True)
     )
     by_tenant: dict[str, list[RowMapping]] = {}
     for row in found.mappings():
@@ -132,85 +181,47 @@ async def listening(
     return by_tenant
 
 
-async def add_deliveries(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Make deliveries due; those that exist stay as they are."""
-    await connection.execute(insert(deliveries).on_conflict_do_nothing(), rows)
+async def reseal(connection: AsyncConnection, keyring: Keyring) -> tuple[int, int]:
+    """Seal with the keyring's first key what is stored otherwise.
 
-
-async def claim(
-    connection: AsyncConnection, most: int, per_target: int, busy: Sequence[str], lease: float
-) -> Sequence[RowMapping]:
-    """Take due deliveries for ``lease`` seconds; after that they are due again.
-
-    Args:
-        connection: In a transaction.
-        most: At most so many.
-        per_target: At most so many of one receiver.
-        busy: Receivers that have enough under way.
-        lease: Longer than an attempt may take.
+    Returns:
+        How many endpoints were sealed anew, and how many no key opens: those keep what they have.
     """
-    parameters = {"most": most, "per_target": per_target, "busy": list(busy), "lease": lease}
-    return (await connection.execute(_CLAIM, parameters)).mappings().all()
-
-
-async def succeeded(connection: AsyncConnection, delivery_id: str, status: int) -> None:
-    """The receiver took it."""
-    await _end(connection, delivery_id, delivered=True, status=status, error=None)
-
-
-async def gave_up(
-    connection: AsyncConnection, delivery_id: str, status: int | None, error: str
-) -> None:
-    """It is not tried again."""
-    await _end(connection, delivery_id, delivered=False, status=status, error=error)
-
-
-async def _end(
-    connection: AsyncConnection,
-    delivery_id: str,
-    *,
-    delivered: bool,
-    status: int | None,
-    error: str | None,
-) -> None:
-    await connection.execute(
-        update(deliveries)
-        .where(deliveries.c.delivery_id == delivery_id, deliveries.c.pending)
-        .values(
-            pending=False,
-            delivered=delivered,
-            last_status=status,
-            last_error=error,
-            ended_at=datetime.now(UTC),
+    fresh = keyring.fresh()
+    if fresh is None:
+        return 0, 0
+    stale = or_(
+        ~_table.c.secret.startswith(fresh, autoescape=True),
+        ~_table.c.previous_secret.startswith(fresh, autoescape=True),
+    )
+    found = await connection.execute(
+        select(_table.c.endpoint_id, _table.c.secret, _table.c.previous_secret)
+        .where(stale)
+        .order_by(_table.c.endpoint_id)
+        .with_for_update()
+    )
+    done = lost = 0
+    for row in found.mappings().all():
+        owner = str(row["endpoint_id"])
+        try:
+            values = {
+                name: row[name] and keyring.seal(keyring.open(row[name], owner), owner)
+                for name in ("secret", "previous_secret")
+            }
+        except Unreadable:
+            lost += 1
+            continue
+        await connection.execute(
+            update(_table).where(_table.c.endpoint_id == row["endpoint_id"]).values(values)
         )
-    )
+        done += 1
+    return done, lost
 
 
-async def try_again(
-    connection: AsyncConnection, delivery_id: str, status: int | None, error: str, after: float
-) -> None:
-    """It is due again in ``after`` seconds."""
+async def forget_previous(connection: AsyncConnection) -> None:
+    """Drop rotated secrets whose time is over."""
     await connection.execute(
-        update(deliveries)
-        .where(deliveries.c.delivery_id == delivery_id, deliveries.c.pending)
-        .values(
-            last_status=status,
-            last_error=error,
-            next_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, after),
-        )
-    )
-
-
-async def disable(connection: AsyncConnection, endpoint_id: uuid.UUID, reason: str) -> None:
-    """Stop sending to an endpoint, and end what was due there."""
-    now = datetime.now(UTC)
-    await connection.execute(
-        update(webhook_endpoints)
-        .where(webhook_endpoints.c.endpoint_id == endpoint_id)
-        .values(disabled_at=now, disabled_reason=reason)
-    )
-    await connection.execute(
-        update(deliveries)
-        .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.pending)
-        .values(pending=False, last_error=reason, ended_at=now)
+        update(_table)
+        .where(_table.c.previous_until < func.now())
+        .values(previous_secret=None, previous_until=None)
     )

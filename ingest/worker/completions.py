@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -14,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from infra.settings import Settings
 from ingest.metrics import FEED_SKIPPED
 from ingest.read_model import Placed, job_columns, job_uuid
-from ingest.store import webhooks as store
+from ingest.store.deliveries import add_deliveries
 from ingest.store.erasures import SAID
+from ingest.store.webhooks import listening
 from ingest.tables import jobs
 from ingest.view import TERMINAL_STATUSES
-from ingest.webhooks.payload import delivery_id, payload, target_of
+from ingest.webhooks.payload import delivery_id, lane_of, openai_payload, payload
 from ingest.worker.feed import Happened, follow
 from schemas.job import valid_url
 from schemas.states import TERMINAL_KINDS
@@ -36,7 +39,7 @@ async def complete(settings: Settings, database: AsyncEngine) -> None:
         ended = [item for item in batch if item.event.kind in TERMINAL_KINDS]
         FEED_SKIPPED.labels("completions").inc(len(batch) - len(ended))
         tenants = sorted({item.event.tenant_id for item in ended})
-        listeners = await store.listening(connection, tenants)
+        listeners = await listening(connection, tenants)
         known = await _projected(connection, ended)
         rows = [
             row
@@ -44,7 +47,7 @@ async def complete(settings: Settings, database: AsyncEngine) -> None:
             for row in deliveries_for(item, known, listeners.get(item.event.tenant_id, []), base)
         ]
         if rows:
-            await store.add_deliveries(connection, rows)
+            await add_deliveries(connection, rows)
 
     await follow("completions", Topics(settings.topic_prefix).completed, settings, database, apply)
 
@@ -71,34 +74,59 @@ async def _projected(
 def deliveries_for(
     item: Happened, known: dict[Any, RowMapping], listeners: Iterable[RowMapping], base: str
 ) -> list[dict[str, Any]]:
-    """The deliveries of one terminal event. Pure."""
+    """The deliveries of one terminal event. Pure.
+
+    An endpoint that is disabled gets one that has ended already: it can be replayed.
+    """
     event = item.event
     columns = job_columns(Placed(event, item.partition, item.offset))
     row = merged(columns, known.get(columns["job_id"]))
-    body = payload(row, event.occurred_at, base)
-    targets = [
-        (endpoint["endpoint_id"], endpoint["url"])
-        for endpoint in listeners
-        if endpoint["events"] is None or event.kind in endpoint["events"]
-    ]
+    native = payload(row, event.occurred_at, base)
+    found = []
+    for endpoint in listeners:
+        if endpoint["events"] is not None and event.kind not in endpoint["events"]:
+            continue
+        body: str | None = native
+        if endpoint["format"] == "openai":
+            body = openai_payload(event.kind, row["job_id"], event.occurred_at, event.event_id)
+        if body is not None:
+            delivery = _delivery(item, row["job_id"], endpoint["url"], body)
+            found.append(delivery | _addressed(event.event_id, event.occurred_at, endpoint))
     # A deleted job's own URL is erased with it.
     own = event.webhook_url if row["webhook_url"] is not None else None
     if own is not None and valid_url(own):
-        targets.append((None, own))
-    return [
-        {
-            "delivery_id": delivery_id(event.event_id, str(endpoint_id or url)),
-            "endpoint_id": endpoint_id,
-            "tenant_id": event.tenant_id,
-            "job_id": row["job_id"],
-            "kind": event.kind,
-            "url": url,
-            "target": target_of(url),
-            "payload": body,
-            "traceparent": item.traceparent,
-        }
-        for endpoint_id, url in targets
-    ]
+        found.append(_delivery(item, row["job_id"], own, native))
+    return found
+
+
+def _delivery(item: Happened, job_id: uuid.UUID, url: str, body: str) -> dict[str, Any]:
+    event = item.event
+    return {
+        "delivery_id": delivery_id(event.event_id, url),
+        "endpoint_id": None,
+        "tenant_id": event.tenant_id,
+        "job_id": job_id,
+        "kind": event.kind,
+        "url": url,
+        "target": lane_of(event.tenant_id, url),
+        "payload": body,
+        "traceparent": item.traceparent,
+        "pending": True,
+        "last_error": None,
+        "ended_at": None,
+    }
+
+
+def _addressed(event_id: str, at: datetime, endpoint: RowMapping) -> dict[str, Any]:
+    """What an endpoint's delivery has in place of that to a job's own URL."""
+    held = endpoint["disabled_at"] is not None
+    return {
+        "delivery_id": delivery_id(event_id, str(endpoint["endpoint_id"])),
+        "endpoint_id": endpoint["endpoint_id"],
+        "pending": not held,
+        "last_error": endpoint["disabled_reason"] if held else None,
+        "ended_at": at if held else None,
+    }
 
 
 def merged(columns: dict[str, Any], known: RowMapping | None) -> dict[str, Any]:

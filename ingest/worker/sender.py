@@ -6,34 +6,42 @@ A crash between the two costs a second delivery with the same webhook-id, never 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
+from weakref import WeakValueDictionary
 
 import aiohttp
 from opentelemetry.trace import SpanKind
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
-from yarl import URL
 
 from infra.crash import crash_point
 from infra.settings import Settings
-from infra.telemetry import context_of, log, span, traceparent
-from ingest.metrics import DELIVERIES, DELIVERIES_IN_FLIGHT, DELIVERY_SECONDS
-from ingest.store import webhooks as store
-from ingest.webhooks.address import FilteringResolver, ForbiddenAddress, is_public, literal
-from ingest.webhooks.backoff import delay
-from ingest.webhooks.payload import signed_headers
+from infra.telemetry import context_of, log, span
+from ingest.metrics import DELIVERIES_IN_FLIGHT, DELIVERY_SECONDS
+from ingest.store import deliveries as store
+from ingest.store import delivery_log
+from ingest.store import webhooks as endpoints
+from ingest.webhooks.address import Reach
+from ingest.webhooks.connect import open_session
+from ingest.webhooks.outcome import Answer, Outcome, outcome
+from ingest.webhooks.sealing import Keyring
+from ingest.worker.attempt import attempt
+from ingest.worker.noter import Noter
+from ingest.worker.places import ALL, LEAST, PER_LANE, Places
 
-_IN_FLIGHT: Final = 64
-_PER_TARGET: Final = 8
 _IDLE: Final = 0.25
+_OLD: Final = 1.0
+_QUICK: Final = 0.25
+#: How long a claimed delivery waits for its lane before it is given back.
+_TURN: Final = 5.0
+#: A lease outlasts waiting, the attempt and the note by this.
 _LEASE_MARGIN: Final = 30.0
-_MAX_ANSWER: Final = 64 * 1024
-_GONE: Final = 410
+_TIDY_EVERY: Final = 60.0
 
 
 class Sender:
@@ -48,129 +56,118 @@ class Sender:
         self._settings = settings
         self._database = database
         self._jitter = jitter
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._by_target: Counter[str] = Counter()
+        self._keyring = Keyring.of(settings.secrets_key.get_secret_value())
+        self._reach = Reach.of(
+            settings.webhook_allow_private, settings.webhook_deny, settings.webhook_ports
+        )
+        patience = store.Patience(settings.webhook_disable_after, settings.webhook_disable_failures)
+        self._noter = Noter(database, patience)
+        self._places = Places()
+        #: A lane's turns, for as long as someone waits for one or has one.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._ended = 0
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Send for ever. Raises when PostgreSQL fails."""
-        resolver = FilteringResolver(allow_private=self._settings.webhook_allow_private)
-        connector = aiohttp.TCPConnector(
-            resolver=resolver, use_dns_cache=False, limit=_IN_FLIGHT, force_close=True
-        )
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._settings.webhook_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        ) as session:
-            try:
+        await self._reseal()
+        try:
+            async with (
+                open_session(self._reach, ALL, self._settings.webhook_timeout) as session,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(self._noter.run())
+                tasks.create_task(self._tidy())
                 while True:
-                    if not await self._claim(session):
-                        await asyncio.sleep(_IDLE)
-                    if self._under_way and len(self._under_way) >= _IN_FLIGHT:
-                        await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-                    self._raise_failures()
-            finally:
-                for task in self._under_way:
-                    task.cancel()
-                await asyncio.gather(*self._under_way, return_exceptions=True)
+                    await self._claim(tasks, session)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
-    async def _claim(self, session: aiohttp.ClientSession) -> int:
-        free = _IN_FLIGHT - len(self._under_way)
-        busy = [target for target, n in self._by_target.items() if n >= _PER_TARGET]
-        lease = self._settings.webhook_timeout + _LEASE_MARGIN
+    async def _reseal(self) -> None:
         async with self._database.begin() as connection:
-            rows = await store.claim(connection, free, _PER_TARGET, busy, lease)
-        for row in rows:
-            self._by_target[row["target"]] += 1
-            self._under_way.add(asyncio.create_task(self._deliver(session, row)))
-        return len(rows)
+            done, lost = await endpoints.reseal(connection, self._keyring)
+        if done or lost:
+            log().warning("webhook.secrets_resealed", done=done, unreadable=lost)
 
-    def _raise_failures(self) -> None:
-        """Forget what has ended; an attempt whose outcome could not be stored ends the process."""
-        for task in [task for task in self._under_way if task.done()]:
-            self._under_way.discard(task)
-            task.result()
+    async def _tidy(self) -> None:
+        while True:
+            async with self._database.begin() as connection:
+                await delivery_log.tidy(connection, self._settings.webhook_keep)
+                await endpoints.forget_previous(connection)
+            await asyncio.sleep(_TIDY_EVERY)
+
+    async def _claim(self, tasks: asyncio.TaskGroup, session: aiohttp.ClientSession) -> None:
+        """Claim what there is room for; returns when the next claim is worth its way."""
+        room, self._ended = self._places.room(), 0
+        lease = self._settings.webhook_timeout + _TURN + _LEASE_MARGIN
+        async with self._database.begin() as connection:
+            rows = await store.claim(connection, room, lease)
+        for row in rows:
+            self._places.take(row["target"], row["tenant_id"])
+            tasks.create_task(self._deliver(session, row))
+        if len(rows) < room.most:
+            # Nothing more is due, or its lane has no room: look again when some have ended.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE):
+                    await self._until(lambda: self._ended >= min(LEAST, max(1, len(rows))))
+        await self._until(self._places.worth_it)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._news.clear()
+            await self._news.wait()
 
     async def _deliver(self, session: aiohttp.ClientSession, row: RowMapping) -> None:
+        """Send one delivery when its lane has room; its outcome is left to the noter."""
+        lane, old = row["target"], False
+
+        def grow_old() -> None:
+            nonlocal old
+            old = True
+            self._places.grow_old(lane)
+            self._news.set()
+
         began = time.perf_counter()
+        timer = asyncio.get_running_loop().call_later(_OLD, grow_old)
         DELIVERIES_IN_FLIGHT.inc()
-        parent = context_of(row["traceparent"])
+        quick = False
         try:
-            with span(
-                "webhook deliver",
-                SpanKind.CLIENT,
-                parent,
-                job_id=str(row["job_id"]),
-                attempt=row["attempts"],
-            ) as current:
-                status, error = await self._post(session, row)
-                if status is not None:
-                    current.set_attribute("http.response.status_code", status)
-                crash_point("webhook_before_note")
-                await self._note(row, status, error)
+            came_to = await self._in_turn(session, row)
+            quick = came_to.delivered and came_to.answer.seconds < _QUICK
+            self._noter.tell(came_to)
         finally:
-            self._by_target[row["target"]] -= 1
-            if not self._by_target[row["target"]]:
-                del self._by_target[row["target"]]
+            timer.cancel()
+            self._places.give(lane, row["tenant_id"], old=old, quick=quick)
+            self._ended += 1
+            self._news.set()
             DELIVERIES_IN_FLIGHT.dec()
             DELIVERY_SECONDS.observe(time.perf_counter() - began)
 
-    async def _post(
-        self, session: aiohttp.ClientSession, row: RowMapping
-    ) -> tuple[int | None, str | None]:
-        """One attempt: the receiver's status if there was one, and what went wrong if it did."""
-        secret = row["secret"] or self._settings.webhook_secret.get_secret_value()
-        headers = signed_headers(secret, row["delivery_id"], row["payload"], datetime.now(UTC))
-        headers |= {"Content-Type": "application/json", "User-Agent": "ttv-webhooks/1"}
-        parent = traceparent()
-        if parent is not None:
-            headers["traceparent"] = parent
+    async def _in_turn(self, session: aiohttp.ClientSession, row: RowMapping) -> Outcome:
+        turn = self._turns.setdefault(row["target"], asyncio.Semaphore(PER_LANE))
         try:
-            self._check_literal(row["url"])
-            async with session.post(
-                URL(row["url"], encoded=True),
-                data=row["payload"].encode(),
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
-                # Enough to let a polite receiver finish; what is longer is cut off.
-                await response.content.read(_MAX_ANSWER)
-                ok = 200 <= response.status < 300
-                return response.status, None if ok else f"status {response.status}"
+            async with asyncio.timeout(_TURN):
+                await turn.acquire()
         except TimeoutError:
-            return None, "no answer in time"
-        except ForbiddenAddress as error:
-            return None, str(error)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            inner = error.__cause__ or error
-            forbidden = isinstance(inner, ForbiddenAddress)
-            return None, str(inner) if forbidden else type(error).__name__
+            return outcome(row, Answer(datetime.now(UTC), 0.0, error="released"), 0.0)
+        try:
+            return await self._send(session, row)
+        finally:
+            turn.release()
 
-    def _check_literal(self, url: str) -> None:
-        address = literal(URL(url, encoded=True).raw_host or "")
-        private = address is not None and not is_public(address)
-        if private and not self._settings.webhook_allow_private:
-            raise ForbiddenAddress("the target's address is not public")
-
-    async def _note(self, row: RowMapping, status: int | None, error: str | None) -> None:
-        async with self._database.begin() as connection:
-            if error is None and status is not None:
-                DELIVERIES.labels("delivered").inc()
-                await store.succeeded(connection, row["delivery_id"], status)
-                return
-            wrong = error or "unknown"
-            log().info("webhook.failed", delivery=row["delivery_id"], error=wrong)
-            if status == _GONE and row["endpoint_id"] is not None:
-                DELIVERIES.labels("gone").inc()
-                await store.gave_up(connection, row["delivery_id"], status, wrong)
-                await store.disable(connection, row["endpoint_id"], "the receiver answered 410")
-                return
-            after = None if status == _GONE else delay(row["attempts"], self._jitter())
-            if after is None:
-                DELIVERIES.labels("failed").inc()
-                await store.gave_up(connection, row["delivery_id"], status, wrong)
-            else:
-                DELIVERIES.labels("retried").inc()
-                await store.try_again(connection, row["delivery_id"], status, wrong, after)
+    async def _send(self, session: aiohttp.ClientSession, row: RowMapping) -> Outcome:
+        with span(
+            "webhook deliver",
+            SpanKind.CLIENT,
+            context_of(row["traceparent"]),
+            job_id=str(row["job_id"]),
+            attempt=row["attempts"],
+        ) as current:
+            own = self._settings.webhook_secret.get_secret_value()
+            answer = await attempt(session, row, self._keyring, own)
+            if answer.status is not None:
+                current.set_attribute("http.response.status_code", answer.status)
+        if answer.error is not None:
+            log().info("webhook.failed", delivery=row["delivery_id"], error=answer.error)
+        crash_point("webhook_before_note")
+        return outcome(row, answer, self._jitter())

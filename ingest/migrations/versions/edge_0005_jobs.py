@@ -24,7 +24,6 @@ CREATE INDEX jobs_expiring
     ON jobs (video_expires_at)
     WHERE video_expires_at IS NOT NULL AND video_gone_at IS NULL;
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
-CREATE INDEX webhook_deliveries_of_job ON webhook_deliveries (job_id);
 CREATE TABLE erasures (
     job_id UUID NOT NULL,
     tenant_id TEXT NOT NULL,

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from infra.provision import object_store
-from ingest import key_commands
+from ingest import key_commands, webhook_commands
 from ingest.commands import register
 from tests.integration.ingest.edge_stack import EdgeStack
 from tests.integration.ingest.log import Log
@@ -28,6 +28,7 @@ class Ttv:
         self.app = typer.Typer()
         register(self.app)
         key_commands.register(self.app)
+        webhook_commands.register(self.app)
         self.data = str(data)
 
     def run(self, *arguments: str, status: int = 0) -> str:
@@ -81,9 +82,23 @@ def test_a_failed_job_gives_status_1_and_its_reason(log: Log, ttv: Ttv) -> None:
 def test_cancel_and_webhooks(ttv: Ttv) -> None:
     job_id = ttv.run("submit", "x").strip()
     assert ttv.json("cancel", job_id)["cancel_requested_at"] is not None
-    made = ttv.json("webhooks", "add", "http://example.com/h", "--event", "Failed")
+    made = ttv.json("webhooks", "add", "http://127.0.0.1:1024/h", "--event", "Failed")
     assert made["secret"].startswith("whsec_")
     assert made["id"] in ttv.run("webhooks", "list")
+    assert ttv.json("webhooks", "rotate", made["id"])["secret"] != made["secret"]
+    assert ttv.json("webhooks", "update", made["id"], "--disable")["enabled"] is False
+    assert "disabled by its owner" in ttv.run("webhooks", "list")
+    refused = ttv.json("webhooks", "replay", made["id"], "--since", "2026-03-01", status=1)
+    assert refused["problem"]["code"] == "webhook_disabled"
+    assert ttv.json("webhooks", "update", made["id"], "--enable", "--format", "openai")["enabled"]
+    sent = ttv.json("webhooks", "test", made["id"])["id"]
+    assert sent in ttv.run("webhooks", "deliveries", made["id"])
+    again = ttv.json("webhooks", "replay", made["id"], "--delivery", sent)
+    assert again["id"] == sent
+    since = ttv.json("webhooks", "replay", made["id"], "--since", "2026-03-01", "--only-failed")
+    assert since["replayed"] == 0
+    assert "give either" in ttv.run("webhooks", "replay", made["id"], status=1)
+    assert "nothing to change" in ttv.run("webhooks", "update", made["id"], status=1)
     assert ttv.json("webhooks", "remove", made["id"])["removed"] is True
     assert made["id"] not in ttv.run("webhooks", "list")
 
