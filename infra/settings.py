@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     relay_after: float = Field(
         default=5.0, description="A job unconfirmed for longer is produced again."
     )
+    letters_timeout: float = Field(
+        default=10.0, ge=1, description="Deadline of reading dead letters over HTTP."
+    )
     webhook_secret: SecretStr = Field(
         default=SecretStr("whsec_bG9jYWwtc2VjcmV0LWNoYW5nZS1tZSE="),
         description="Signs deliveries to a job's own webhook_url (whsec_ + base64).",

@@ -54,6 +54,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
         409, "The job has no video", "Wait until its status is completed."
     ),
     "job_ended": ReasonSpec(409, "The job has ended", "Nothing is left to cancel."),
+    "not_redrivable": ReasonSpec(
+        409, "The dead letter cannot be redriven", "Submit the request again."
+    ),
     "range_not_satisfiable": ReasonSpec(
         416, "The range lies outside the video", "Ask for bytes below the size."
     ),

@@ -8,7 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from infra.settings import Settings
-from ingest.api import health, jobs, keys, manifest, problems, revocations, tenants, video, webhooks
+from ingest.api import (
+    health,
+    jobs,
+    keys,
+    letters,
+    manifest,
+    problems,
+    revocations,
+    tenants,
+    video,
+    webhooks,
+)
 from ingest.api.boundary import Boundary
 from ingest.api.edge import Edge
 from ingest.store.keys import add
@@ -38,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         # Spans and metrics are this service's own; the framework's would quote query strings.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for part in (health, jobs, video, manifest, webhooks, keys, revocations, tenants):
+    for part in (health, jobs, video, manifest, webhooks, letters, keys, revocations, tenants):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Boundary)

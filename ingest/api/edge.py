@@ -23,6 +23,7 @@ from ingest.db import engine
 from ingest.identity.caller import Identity
 from ingest.identity.policy import BARRED_WHEN_SUSPENDED, Action, permits
 from ingest.identity.seldom import Seldom
+from ingest.letters import LetterReader
 from ingest.produce import EdgeProducer
 from ingest.store.jobs import unconfirmed
 from schemas.codec import codec
@@ -44,6 +45,7 @@ class Edge:
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
+        self.letters = LetterReader(settings)
         self.seldom = Seldom(_SAME_AGAIN)
         self.authentication = Authentication(settings, self.http, self.connection, self.seldom)
         self._counted_at = 0.0
@@ -74,6 +76,7 @@ class Edge:
     async def close(self) -> None:
         """Give everything back, within seconds."""
         await self.authentication.close()
+        self.letters.close()
         await self.http.close()
         await self.producer.close()
         await self.database.dispose()
@@ -152,3 +155,5 @@ ReadsKeys = Annotated[Identity, Depends(Allowed("keys:read"))]
 WritesKeys = Annotated[Identity, Depends(Allowed("keys:write"))]
 ReadsTenants = Annotated[Identity, Depends(Allowed("tenants:read"))]
 WritesTenants = Annotated[Identity, Depends(Allowed("tenants:write"))]
+ReadsLetters = Annotated[Identity, Depends(Allowed("letters:read"))]
+RedrivesLetters = Annotated[Identity, Depends(Allowed("letters:redrive"))]
