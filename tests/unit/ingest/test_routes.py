@@ -33,6 +33,7 @@ FAMILIES = {
     "keys": "keys",
     "revocations": "keys",
     "tenants": "tenants",
+    "dead-letters": "letters",
 }
 
 
