@@ -117,6 +117,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='The same for single tenants, as JSON: {"TENANT": SECONDS}.',
     )
+    letters_timeout: float = Field(
+        default=10.0, ge=1, description="Deadline of reading dead letters over HTTP."
+    )
     webhook_secret: SecretStr = Field(
         default=SecretStr("whsec_bG9jYWwtc2VjcmV0LWNoYW5nZS1tZSE="),
         description="Signs deliveries to a job's own webhook_url (whsec_ + base64).",

@@ -89,8 +89,8 @@ def list_keys(
         pad_edge=False,
     )
     for key in found:
-        ends = f"revoked {key['revoked_at']}" if key["revoked_at"] else key["expires_at"] or "never"
-        used = key["last_used_at"] or "never"
+        ends = "revoked" if key["revoked_at"] else _day(key["expires_at"])
+        used = _day(key["last_used_at"])
         table.add_row(key["id"], key["tenant_id"], key["role"], plain(key["name"]), used, ends)
     Console(soft_wrap=True, highlight=False).print(table)
 
@@ -126,6 +126,10 @@ def revoke(key_id: KeyId, data: Data = DEFAULT_DATA, as_json: Json = False) -> N
     with connected(data, as_json) as client:
         ended = client.call("POST", f"/v1/keys/{key_id}/revoke")
     _show(ended, as_json, "revoked")
+
+
+def _day(moment: str | None) -> str:
+    return "never" if moment is None else moment[:10]
 
 
 def _show(value: dict[str, Any], as_json: bool, text: str) -> None:

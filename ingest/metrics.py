@@ -62,6 +62,11 @@ FEED_LAG: Final = Gauge("ttv_feed_lag_records", "Records behind the end of the l
 PROGRESS_DROPPED: Final = Counter(
     "ttv_progress_dropped_total", "Progress reports that could not be read or stored."
 )
+LETTERS_REDRIVEN: Final = Counter(
+    "ttv_letters_redriven_total",
+    "Redrives of dead letters over HTTP by outcome: sent, ended, refused.",
+    ("outcome",),
+)
 DELIVERIES: Final = Counter(
     "ttv_webhook_attempts_total",
     "Delivery attempts by outcome: delivered, retried, failed, gone, released (not made).",

@@ -73,6 +73,9 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "webhook_disabled": ReasonSpec(
         409, "The endpoint is disabled", "Enable it first: PATCH it with `enabled`: true."
     ),
+    "not_redrivable": ReasonSpec(
+        409, "The dead letter cannot be redriven", "Submit the request again."
+    ),
     "range_not_satisfiable": ReasonSpec(
         416, "The range lies outside the video", "Ask for bytes below the size."
     ),

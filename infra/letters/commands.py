@@ -20,7 +20,7 @@ from infra.stack.layout import DEFAULT_DATA
 from infra.terminal import fail, print_json
 
 if TYPE_CHECKING:
-    from infra.letters.desk import Desk, Found, Letter, Outcome
+    from infra.letters.desk import Desk, Found, Outcome
     from infra.settings import Settings
 
 Data = Annotated[
@@ -74,13 +74,14 @@ def list_letters(
         ttv dlq list --tenant acme --since 24h --json
     """
     from infra.letters.desk import Wanted
+    from infra.letters.shown import summary
 
     with _desk(data, timeout, as_json) as desk:
         found = desk.find(Wanted(code, tenant), _moment(since, as_json), limit)
     if as_json:
         print_json(
             {
-                "data": [_summary(one) for one in found.letters],
+                "data": [summary(one) for one in found.letters],
                 "more": found.more,
                 "unreadable": found.unreadable,
             }
@@ -111,7 +112,7 @@ def show(
         ttv dlq show 5f0c2a52-6f0e-5d4e-9a63-8b7a3f6f2a10 --prompt --json
     """
     from infra.letters.desk import Wanted
-    from infra.letters.shown import details
+    from infra.letters.shown import details, summary
 
     wanted = Wanted(ids=frozenset({letter_id}))
     with _desk(data, timeout, as_json) as desk:
@@ -119,7 +120,7 @@ def show(
         if not found.letters:
             fail(f"no dead letter {_plain(letter_id)} since {_plain(since)}", as_json)
         letter = found.letters[0]
-        shown = _summary(letter) | details(desk, letter, datetime.now(UTC), with_prompt=prompt)
+        shown = summary(letter) | details(desk, letter, datetime.now(UTC), with_prompt=prompt)
     if save is not None:
         try:
             save.write_bytes(letter.letter.value or b"")
@@ -238,27 +239,6 @@ def _moment(text: str, as_json: bool) -> datetime:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         fail("--since takes 30m, 12h, 7d, or a time as 2026-03-01T12:00:00Z", as_json)
-
-
-def _summary(one: Letter) -> dict[str, Any]:
-    letter = one.letter
-    return {
-        "id": one.id,
-        "at": one.at.isoformat(timespec="milliseconds"),
-        "code": letter.code,
-        "error_class": letter.error_class,
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "tenant_id": letter.tenant_id,
-        "job_id": letter.job_id,
-        "origin": {
-            "topic": letter.topic,
-            "partition": letter.partition,
-            "offset": letter.offset,
-        },
-        "size": one.size,
-        "times": one.times,
-    }
 
 
 def _outcome(one: Outcome) -> dict[str, Any]:

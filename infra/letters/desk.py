@@ -47,19 +47,35 @@ class NotProduced(LettersError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters; None is any."""
+    """Which letters; None is any.
+
+    Attributes:
+        not_codes: None of these.
+        before: Only what comes after this one in the order of a list: its ``at``, offset and id.
+    """
 
     code: str | None = None
     tenant_id: str | None = None
     ids: frozenset[str] | None = None
+    topic: str | None = None
+    job_id: str | None = None
+    before: tuple[datetime, int, str] | None = None
+    not_codes: frozenset[str] = frozenset()
 
     def takes(self, found: str, letter: DeadLetter) -> bool:
         """Whether ``letter``, whose id is ``found``, is one of them."""
         return (
             (self.ids is None or found in self.ids)
             and (self.code is None or letter.code == self.code)
+            and letter.code not in self.not_codes
             and (self.tenant_id is None or letter.tenant_id == self.tenant_id)
+            and (self.topic is None or letter.topic == self.topic)
+            and (self.job_id is None or letter.job_id == self.job_id)
         )
+
+    def reaches(self, at: datetime, offset: int, found: str) -> bool:
+        """Whether a letter of that place comes late enough in the list."""
+        return self.before is None or (at, offset, found) < self.before
 
 
 @dataclass(slots=True)
@@ -143,7 +159,7 @@ class Desk:
             LettersError: they could not all be read.
         """
         found, kept, newest = Found(), dict[str, Letter](), list[tuple[datetime, int, str]]()
-        dropped: set[str] = set()
+        dropped, passed = set[str](), set[str]()
         for placed in self._log.letters(since):
             if isinstance(placed.letter, CodecError):
                 found.unreadable += 1
@@ -153,6 +169,11 @@ class Desk:
                 continue
             if name in kept:
                 kept[name].times += 1
+                continue
+            if name in dropped or name in passed:
+                continue  # told again: it stays where it was told first
+            if not wanted.reaches(placed.at, placed.offset, name):
+                passed.add(name)
                 continue
             kept[name] = _held(name, placed.letter, placed, most_bytes)
             heapq.heappush(newest, (placed.at, placed.offset, name))

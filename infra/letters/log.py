@@ -113,13 +113,14 @@ class LetterLog:
             consumer.close()
 
     def _to_the_end(self, consumer: Consumer, topic: str, since: datetime) -> Iterator[Message]:
-        known = consumer.list_topics(topic, timeout=_METADATA_DEADLINE).topics[topic]
+        patience = min(_METADATA_DEADLINE, max(self._deadline, 1.0))
+        known = consumer.list_topics(topic, timeout=patience).topics[topic]
         if known.error is not None:
             raise KafkaException(known.error)
         at = max(0, int(since.timestamp() * 1000))
         asked = [TopicPartition(topic, number, at) for number in known.partitions]
         # A partition without a record since then answers with its end.
-        consumer.assign(consumer.offsets_for_times(asked, timeout=_METADATA_DEADLINE))
+        consumer.assign(consumer.offsets_for_times(asked, timeout=patience))
         left = set(known.partitions)
         until = time.monotonic() + self._deadline
         while left:

@@ -1,4 +1,4 @@
-"""One letter in full, as an operator may see it."""
+"""A letter, in short and in full, as an operator may see it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,29 @@ from schemas.errors import CodecError
 from schemas.records import CancelRequested, JobRequested, PoolFact, Record
 
 _PROMPTS: Final = ("prompt", "negative_prompt")
-_HIDDEN: Final = "(hidden: --prompt shows it)"
+_HIDDEN: Final = "(hidden)"
+
+
+def summary(one: Letter) -> dict[str, Any]:
+    """A letter in short: where it comes from and why, without what it holds."""
+    letter = one.letter
+    return {
+        "id": one.id,
+        "at": one.at.isoformat(timespec="milliseconds"),
+        "code": letter.code,
+        "error_class": letter.error_class,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "tenant_id": letter.tenant_id,
+        "job_id": letter.job_id,
+        "origin": {
+            "topic": letter.topic,
+            "partition": letter.partition,
+            "offset": letter.offset,
+        },
+        "size": one.size,
+        "times": one.times,
+    }
 
 
 def details(desk: Desk, letter: Letter, now: datetime, *, with_prompt: bool) -> dict[str, Any]:

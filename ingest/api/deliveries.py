@@ -57,12 +57,13 @@ async def list_deliveries(
     after: Annotated[str | None, Query(alias="cursor", max_length=64)] = None,
 ) -> DeliveryList:
     """The endpoint's deliveries with their attempts, newest first."""
+    found = job_uuid(endpoint_id)
+    of = f"deliveries\0{found}\0{status}"
     try:
-        position = None if after is None else cursor.decode(after)
+        position = None if after is None else cursor.decode(after, of)
     except cursor.InvalidCursor as error:
         wrong = Violation("cursor", "invalid_cursor", f"{error}.")
         raise Problem("invalid_request", errors=[wrong]) from None
-    found = job_uuid(endpoint_id)
     async with edge.connection() as connection:
         await _endpoint(connection, identity.tenant_id, found)
         rows = await store.page(connection, found, status, position, limit + 1)
@@ -70,7 +71,7 @@ async def list_deliveries(
     if len(rows) > limit:
         last = rows[limit - 1]
         place = cursor.Position(last["created_at"], store.delivery_uuid(last["delivery_id"]))
-        following = cursor.encode(place)
+        following = cursor.encode(place, of)
     return DeliveryList(data=[delivery_view(row) for row in rows[:limit]], next_cursor=following)
 
 

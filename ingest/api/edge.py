@@ -25,6 +25,7 @@ from ingest.db import engine
 from ingest.identity.caller import Identity
 from ingest.identity.policy import BARRED_WHEN_SUSPENDED, Action, permits
 from ingest.identity.seldom import Seldom
+from ingest.letters import LetterReader
 from ingest.limiter.limiter import limiter_of
 from ingest.limiter.rules import Caller
 from ingest.live.streams import Streams
@@ -54,6 +55,7 @@ class Edge:
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
         )
+        self.letters = LetterReader(settings)
         self.seldom = Seldom(_SAME_AGAIN)
         self.authentication = Authentication(settings, self.http, self.connection, self.seldom)
         self.previews = PreviewPool()
@@ -88,6 +90,7 @@ class Edge:
         """Give everything back, within seconds."""
         await self.streams.close()
         await self.authentication.close()
+        self.letters.close()
         await self.http.close()
         await self.producer.close()
         await self.limiter.close()
@@ -185,3 +188,5 @@ ReadsKeys = Annotated[Identity, Depends(Allowed("keys:read"))]
 WritesKeys = Annotated[Identity, Depends(Allowed("keys:write"))]
 ReadsTenants = Annotated[Identity, Depends(Allowed("tenants:read"))]
 WritesTenants = Annotated[Identity, Depends(Allowed("tenants:write"))]
+ReadsLetters = Annotated[Identity, Depends(Allowed("letters:read"))]
+RedrivesLetters = Annotated[Identity, Depends(Allowed("letters:redrive"))]

@@ -16,7 +16,8 @@ from ingest.api.key_bodies import KeyBody, KeyMade, KeyPage, KeyShown, RightsBod
 from ingest.api.problems import Problem, documented
 from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.identity.api_key import new_secret
-from ingest.identity.policy import Action, Role, permits
+from ingest.identity.caller import Identity
+from ingest.identity.policy import Action, Role, granted, permits
 from ingest.store import audit
 from ingest.store import issued_keys as store
 from ingest.view import moment
@@ -57,6 +58,12 @@ def _check_scopes(role: Role, scopes: Sequence[Action] | None) -> list[Action] |
     return None if scopes is None else sorted(set(scopes))
 
 
+def _check_grant(identity: Identity, role: str, scopes: Sequence[str] | None) -> None:
+    """Raise Problem when a key may do what its giver may not: scopes would limit nothing."""
+    if not granted(role, scopes) <= granted(identity.role, identity.scopes):
+        raise Problem("forbidden", "Give no key more than your own key may do.")
+
+
 async def _locked(connection: AsyncConnection, key_id: uuid.UUID) -> RowMapping:
     """The key, locked. Raises Problem: not_found, or key_ended when no secret of it is valid."""
     row = await store.lock(connection, key_id)
@@ -81,6 +88,7 @@ async def create_key(request: Request, edge: UsesEdge, identity: WritesKeys) -> 
         wrong = Violation("tenant_id", "invalid", "Use 1 to 64 of a-z, A-Z, 0-9, '.', '_', '-'.")
         raise Problem("invalid_request", errors=[wrong])
     scopes = _check_scopes(body.role, body.scopes)
+    _check_grant(identity, body.role, scopes)
     key_id = uuid.uuid4()
     secret = new_secret(key_id)
     async with edge.connection() as connection:
@@ -144,6 +152,7 @@ async def change_key(
     found = _key_uuid(key_id)
     body = await read_body(request, RightsBody)
     scopes = _check_scopes(body.role, body.scopes)
+    _check_grant(identity, body.role, scopes)
     async with edge.connection() as connection:
         before = await _locked(connection, found)
         await store.change(connection, found, body.role, scopes)
@@ -172,6 +181,7 @@ async def rotate_key(
     secret = new_secret(found)
     async with edge.connection() as connection:
         key = await _locked(connection, found)
+        _check_grant(identity, key["role"], key["scopes"])
         await store.rotate(connection, key, secret, body.overlap_s, body.expires_in_s)
         await audit.note(
             connection,

@@ -58,3 +58,8 @@ def permits(role: str, action: Action, scopes: Collection[str] | None = None) ->
         scopes: Actions that the credential is limited to; None: all that its role may.
     """
     return role in POLICY[action] and (scopes is None or action in scopes)
+
+
+def granted(role: str, scopes: Collection[str] | None = None) -> frozenset[Action]:
+    """All that a credential of ``role``, limited to ``scopes``, may do."""
+    return frozenset(action for action in ACTIONS if permits(role, action, scopes))

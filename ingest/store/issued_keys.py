@@ -110,10 +110,13 @@ async def page(
 
 
 async def lock(connection: AsyncConnection, key_id: uuid.UUID) -> RowMapping | None:
-    """The key, which nobody else changes before this transaction ends; None: there is none."""
+    """The key, which nobody else changes before this transaction ends; None: there is none.
+
+    The row of its first secret is the lock: the row of the current one changes with a rotation.
+    """
     await connection.execute(
         select(api_keys.c.key_id)
-        .where(api_keys.c.key_id == key_id, api_keys.c.superseded_at.is_(None))
+        .where(api_keys.c.key_id == key_id, api_keys.c.rotated_at.is_(None))
         .with_for_update()
     )
     return await get(connection, key_id)

@@ -95,6 +95,19 @@ def test_an_expired_key_is_refused_and_a_scoped_one_is_limited(
     assert status(edge, scoped["key"], path="/v1/webhooks") == 403
 
 
+def test_a_key_gives_nobody_more_than_it_may_do(edge: EdgeStack, api: httpx2.Client) -> None:
+    scopes = ["jobs:read", "keys:write"]
+    giver, strong = make(api, role="admin", scopes=scopes), make(api, role="admin")
+    with edge.client(giver["key"]) as client:
+        body = {"tenant_id": "t", "role": "admin"}
+        assert client.post("/v1/keys", json=body).status_code == 403
+        assert client.post("/v1/keys", json=body | {"scopes": scopes}).status_code == 201
+        assert client.post(f"/v1/keys/{strong['id']}/rotate", json={}).status_code == 403
+        rights = client.put(f"/v1/keys/{giver['id']}/rights", json={"role": "admin"})
+        assert rights.status_code == 403
+    assert status(edge, strong["key"]) == 200
+
+
 def test_a_role_that_changes_counts_from_the_next_request_on_and_its_job_goes_on(
     edge: EdgeStack, api: httpx2.Client
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_record_keeps_what_was_left_out_null_and_lands_where_librdkafka_woul
     assert record.key == b"default"
     assert record.partition == murmur2_partition(edge, topic, b"default")
     assert "traceparent" in record.headers
+    assert record.headers["ce_subject"].decode() == job_id
 
 
 def murmur2_partition(edge: EdgeStack, topic: str, key: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.identity.policy import ACTIONS, BARRED_WHEN_SUSPENDED, ROLES, permits
+from ingest.identity.policy import ACTIONS, BARRED_WHEN_SUSPENDED, ROLES, granted, permits
 
 #: viewer, creator, operator, admin.
 EXPECTED = {
@@ -48,3 +48,10 @@ def test_an_unknown_role_may_do_nothing(role: str) -> None:
 
 def test_a_suspended_tenant_makes_no_work() -> None:
     assert {"jobs:write", "letters:redrive"} == BARRED_WHEN_SUSPENDED
+
+
+def test_what_is_granted_is_what_is_permitted() -> None:
+    assert granted("viewer") == {"jobs:read", "webhooks:read"}
+    assert granted("viewer", {"jobs:read", "keys:write"}) == {"jobs:read"}
+    assert granted("admin") == set(ACTIONS)
+    assert granted("root") == set()

@@ -25,6 +25,24 @@ def test_what_is_public_is_there_and_asks_nobody() -> None:
     assert not any(route.actions for route in open_ones)
 
 
+#: Whose rights each family of routes needs: a new family is written down here, too.
+FAMILIES = {
+    "jobs": "jobs",
+    "videos": "jobs",
+    "webhooks": "webhooks",
+    "keys": "keys",
+    "revocations": "keys",
+    "tenants": "tenants",
+    "dead-letters": "letters",
+}
+
+
+def test_a_family_of_routes_needs_rights_of_its_own_kind() -> None:
+    for route in guarded():
+        family = route.path.split("/")[2]
+        assert route.actions[0].split(":")[0] == FAMILIES.get(family), route
+
+
 #: Routes with a body that change nothing.
 ASKS_ONLY: frozenset[str] = frozenset()
 

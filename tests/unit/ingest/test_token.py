@@ -271,6 +271,18 @@ def test_a_key_that_cannot_be_used_is_left_out(jwk: object) -> None:
     assert list(keys_of({"keys": [jwk, good]})) == ["k2"]
 
 
+def _number(value: int) -> str:
+    raw = value.to_bytes((value.bit_length() + 7) // 8)
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def test_an_rsa_key_that_is_weak_or_slow_to_verify_with_is_left_out() -> None:
+    sizes = {"weak": (1 << 1023) + 1, "fair": (1 << 2047) + 1, "huge": (1 << 16383) + 1}
+    keys = [{"kty": "RSA", "kid": k, "n": _number(n), "e": "AQAB"} for k, n in sizes.items()]
+    slow = {"kty": "RSA", "kid": "slow", "n": keys[1]["n"], "e": _number((1 << 32) + 1)}
+    assert list(keys_of({"keys": [*keys, slow]})) == ["fair"]
+
+
 def test_two_keys_under_one_id_are_both_left_out() -> None:
     assert list(keys_of({"keys": [public(EC, "k1"), public(RSA, "k1"), public(EC, "k2")]})) == [
         "k2"
