@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -21,12 +22,14 @@ class IdentityProvider:
 
     Attributes:
         fetched: How often each path was asked for.
-        misbehave: If set, answers instead: it is given the handler.
+        misbehave: If set, answers instead; what returns True leaves the answer to the provider.
+        padding: Spaces after each document.
     """
 
     def __init__(self) -> None:
         self.fetched: Counter[str] = Counter()
-        self.misbehave: Callable[[BaseHTTPRequestHandler], None] | None = None
+        self.misbehave: Callable[[BaseHTTPRequestHandler], bool | None] | None = None
+        self.padding = 0
         self._keys = {"k1": new_key()}
         provider = self
 
@@ -70,13 +73,13 @@ class IdentityProvider:
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.fetched[handler.path] += 1
-        if self.misbehave is not None:
-            self.misbehave(handler)
+        if self.misbehave is not None and not self.misbehave(handler):
             return
         documents = {DISCOVERY: self.discovery, JWKS: self.key_set}
         found = documents.get(handler.path)
-        content = json.dumps(found).encode()
+        content = json.dumps(found).encode() + b" " * self.padding
         handler.send_response(404 if found is None else 200)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content)
+        with contextlib.suppress(OSError):  # whoever asked may have given up
+            handler.wfile.write(content)

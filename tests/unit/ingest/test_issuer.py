@@ -106,17 +106,12 @@ def _garbage(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b"<html>")
 
 
-def _drip(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    with contextlib.suppress(OSError):
-        for _ in range(100):
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-            time.sleep(0.05)
+def _late(_: BaseHTTPRequestHandler) -> bool:
+    time.sleep(1.0)
+    return True
 
 
-@pytest.mark.parametrize("misbehaviour", [_redirect, _fail, _bomb, _endless, _garbage, _drip])
+@pytest.mark.parametrize("misbehaviour", [_redirect, _fail, _bomb, _endless, _garbage, _late])
 async def test_an_issuer_that_misbehaves_is_away_and_its_last_keys_count(
     provider: IdentityProvider,
     monkeypatch: pytest.MonkeyPatch,
@@ -132,6 +127,17 @@ async def test_an_issuer_that_misbehaves_is_away_and_its_last_keys_count(
         provider.misbehave = None
         provider.rotate("k2")
         await found.key("k2")
+
+
+async def test_keys_that_are_longer_than_their_bound_are_not_taken(
+    provider: IdentityProvider,
+) -> None:
+    provider.padding = 300 * 1024
+    async with issuer(provider) as found:
+        with pytest.raises(IssuerAway):
+            await found.key("k1")
+        provider.padding = 200 * 1024
+        await found.key("k1")
 
 
 @pytest.mark.parametrize(
