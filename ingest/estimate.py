@@ -9,6 +9,7 @@ what it has finished.
 from __future__ import annotations
 
 import heapq
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,26 +100,42 @@ def model_of(coefficients: Mapping[str, float], finished: Sequence[tuple[Work, f
 def fitted(finished: Sequence[tuple[Work, float]]) -> Model:
     """The prior, scaled to what was measured, with the constant learnt once there is enough.
 
-    Relative errors count, so that a long render does not outweigh a hundred short ones; what lies
-    far off the rest (a render that waited for a store) is left out of a second pass.
+    Medians (the estimator of Theil and Sen) find the line, so that renders that are no measure of
+    the others, adopted in a second or held up by a store, do not move it. Relative errors then
+    count, so that a long render does not outweigh a hundred short ones.
     """
     if not finished:
         return Model()
     marginal = Model(fixed_s=0.0)
     points = [(marginal.seconds(work), seconds) for work, seconds in finished]
-    fixed, scale = _line(points)
-    errors = [abs(fixed + scale * x - y) / y for x, y in points]
+    fixed, scale = _through_medians(points)
+    errors = [abs(math.log((fixed + scale * x) / y)) for x, y in points]
     bound = _OUTLIER * max(statistics.median(errors), 0.02)
     kept = [point for point, error in zip(points, errors, strict=True) if error <= bound]
-    fixed, scale = _line(kept)
+    if len(kept) >= _ENOUGH:
+        fixed, scale = _least_squares(kept)
     return Model(fixed, scale * marginal.s_per_petaflop, scale * marginal.s_per_megapixel)
 
 
-def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Constant and slope, neither negative, with the least sum of squared relative errors."""
+def _through_medians(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Constant and slope, neither negative; of few points, or of one size, the slope alone."""
     ratio = statistics.median(y / x for x, y in points)
-    if len(points) < _ENOUGH:
+    ordered = sorted(points)
+    slopes = [
+        (y2 - y1) / (x2 - x1)
+        for n, (x1, y1) in enumerate(ordered)
+        for x2, y2 in ordered[n + 1 :]
+        if x2 > 1.01 * x1
+    ]
+    if len(points) < _ENOUGH or not slopes:
         return 0.0, ratio
+    slope = max(0.0, statistics.median(slopes))
+    fixed = statistics.median(y - slope * x for x, y in points)
+    return (fixed, slope) if fixed > 0 else (0.0, ratio)
+
+
+def _least_squares(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Constant and slope, neither negative, with the least sum of squared relative errors."""
     # (a + b x - y) / y = a u + b v - 1, with u = 1 / y and v = x / y.
     rows = [(1 / y, x / y) for x, y in points]
     uu = sum(u * u for u, _ in rows)
@@ -127,7 +144,7 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     su, sv = sum(u for u, _ in rows), sum(v for _, v in rows)
     determinant = uu * vv - uv * uv
     if determinant <= 1e-9 * uu * vv:  # renders of one size say nothing of the constant
-        return 0.0, ratio
+        return 0.0, sv / vv
     fixed = (su * vv - sv * uv) / determinant
     slope = (sv * uu - su * uv) / determinant
     if fixed < 0:

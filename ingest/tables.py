@@ -154,6 +154,7 @@ jobs: Final = Table(
         "queue_rank",
         "queue_at",
         "job_id",
+        postgresql_include=["work_steps", "work_frames", "work_pixels", "work_guided"],
         postgresql_where=text(WAITING),
     ),
     Index("jobs_on_slots", "pool", postgresql_where=text(ON_SLOTS)),

@@ -32,6 +32,7 @@ ALTER TABLE jobs
     ADD COLUMN work_guided BOOLEAN GENERATED ALWAYS AS
         ((spec ->> 'guidance_scale')::DOUBLE PRECISION > 1) STORED;
 CREATE INDEX jobs_waiting ON jobs (pool, queue_rank, queue_at, job_id)
+    INCLUDE (work_steps, work_frames, work_pixels, work_guided)
     WHERE status = 'pending' AND phase <> 'Scheduled';
 CREATE INDEX jobs_on_slots ON jobs (pool) WHERE phase IN ('Scheduled', 'Started');
 CREATE INDEX jobs_rendered ON jobs (pool, completed_at) WHERE status = 'completed';
