@@ -54,7 +54,7 @@ async def list_deliveries(
     identity: ReadsWebhooks,
     status: Annotated[store.Status | None, Query(description="Only those.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(alias="cursor", max_length=64)] = None,
+    after: Annotated[str | None, Query(alias="cursor", pattern=cursor.PATTERN)] = None,
 ) -> DeliveryList:
     """The endpoint's deliveries with their attempts, newest first."""
     found = job_uuid(endpoint_id)

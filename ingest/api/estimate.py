@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ingest.api.bodies import Body, Json, QueuePlace
 from ingest.api.body import BODY_REFUSALS, json_body, read_object
 from ingest.api.edge import UsesEdge, WritesJobs
+from ingest.api.moderated import allow
 from ingest.api.problems import Problem, documented
 from ingest.estimate import Work
 from ingest.submission import InvalidSubmission, SubmitBody, submission
@@ -54,6 +55,7 @@ async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -
         asked = submission(body, identity.tenant_id, now, (edge.settings.pool,))
     except InvalidSubmission as error:
         raise Problem("invalid_request", errors=error.errors) from None
+    await allow(edge, asked.request, identity.actor)
     spec = spec_of(asked.request, _NOBODY)
     pixels, guided = spec.width * spec.height, spec.guidance_scale > 1
     work = Work(spec.num_inference_steps, spec.num_frames, pixels, guided)

@@ -47,7 +47,8 @@ def routes(app: FastAPI | None = None) -> list[Guarded]:
     found = []
     for route in iter_route_contexts((app or create_app(Settings())).routes):
         path = str(getattr(route, "path", None) or f"an unknown {type(route).__name__}")
-        actions = tuple(_actions(getattr(route, "dependant", None)))
+        # A policy that several dependencies of a route ask for is one policy.
+        actions = tuple(dict.fromkeys(_actions(getattr(route, "dependant", None))))
         methods = getattr(route, "methods", None) or {"any"}
         found += [Guarded(method, path, actions) for method in sorted(methods)]
     return found

@@ -20,8 +20,7 @@ import pytest
 
 from infra.provision import object_store
 from infra.setup import paths
-from ingest.openai.events import event_body
-from ingest.webhooks.payload import signed_headers
+from ingest.webhooks.payload import openai_payload, signed_headers
 from schemas.records import PoolFact
 from tests.integration.ingest.edge_stack import EdgeStack
 from tests.integration.ingest.log import Log
@@ -99,9 +98,10 @@ def spec_of_row(job_id: str, spec: dict[str, Any]) -> Any:
 
 def webhook() -> str:
     """A delivery to an endpoint of OpenAI's shape."""
-    body = event_body({"job_id": "j", "status": "completed"}, "evt_1", datetime.now(UTC))
+    now = datetime.now(UTC)
+    body = openai_payload("Completed", uuid.uuid4(), now, str(uuid.uuid4()))
     assert body is not None
-    headers = signed_headers(SECRET, "msg_1", body, datetime.now(UTC))
+    headers = signed_headers([SECRET], "msg_1", body, now)
     return json.dumps({"body": body, "headers": headers, "secret": SECRET})
 
 

@@ -26,7 +26,7 @@ def test_a_place_comes_back_as_it_was(at: datetime, offset: int) -> None:
         "é",
         letter_cursor.encode((AT, 1, LETTER))[:-1],
         letter_cursor.encode((AT, 1, LETTER)) + "A",
-        cursor.encode(cursor.Position(AT, uuid.UUID(LETTER))),
+        cursor.encode(cursor.Position(AT, uuid.UUID(LETTER)), "jobs"),
     ],
 )
 def test_what_this_service_did_not_make_is_no_cursor(text: str) -> None:

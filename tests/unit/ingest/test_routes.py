@@ -28,6 +28,7 @@ def test_what_is_public_is_there_and_asks_nobody() -> None:
 #: Whose rights each family of routes needs: a new family is written down here, too.
 FAMILIES = {
     "jobs": "jobs",
+    "events": "jobs",
     "videos": "jobs",
     "webhooks": "webhooks",
     "keys": "keys",
