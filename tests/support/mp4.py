@@ -8,16 +8,16 @@ import av
 import numpy as np
 
 
-def mp4(frames: int, width: int = 64, height: int = 64) -> bytes:
+def mp4(frames: int, width: int = 64, height: int = 64, container: str = "mp4") -> bytes:
     """A video whose n-th frame is the grey 7n."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=30)
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream("libx264", rate=30)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for n in range(frames):
             grey = np.full((height, width, 3), 7 * n % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(stream.encode(None))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        out.mux(stream.encode(None))
     return file.getvalue()
 
 
