@@ -393,6 +393,5 @@ deliveries: Final = Table(
     Column("ended_at", _TIME),
     Index("webhook_deliveries_due", "target", "next_at", postgresql_where=text("pending")),
     Index("webhook_deliveries_by_endpoint", "endpoint_id", "created_at"),
-    Index("webhook_deliveries_by_job", "job_id"),
     Index("webhook_deliveries_ended", "ended_at", postgresql_where=text("NOT pending")),
 )

@@ -144,7 +144,7 @@ async def claim(connection: AsyncConnection, room: Room, lease: float) -> Sequen
     """Take due deliveries for ``lease`` seconds; after that they are due again.
 
     Args:
-        connection: In a transaction.
+        connection: In a transaction, or in none.
         room: How many.
         lease: Longer than an attempt may take.
 

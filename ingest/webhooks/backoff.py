@@ -39,7 +39,9 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     Returns:
         None when there is no header, or it says nothing that can be read.
     """
-    text = (value or "")[:64].strip()
+    if value is None:
+        return None
+    text = value[:64].strip()
     if text.isascii() and text.isdigit():
         return float(min(int(text), 10**9))
     try:

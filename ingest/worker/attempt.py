@@ -7,7 +7,6 @@ import contextlib
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -58,14 +57,19 @@ async def attempt(
         own_secret: Signs what goes to a job's own URL.
     """
     at, began = datetime.now(UTC), time.perf_counter()
+    status: int | None = None
+    word: str | None = None
+    asked: float | None = None
     try:
         secrets = secrets_of(row, keyring) or [own_secret]
-        answer = await _post(session, row, secrets, at)
+        status, asked = await _post(session, row, secrets, at)
+        if not 200 <= status < 300:
+            word = "redirect" if 300 <= status < 400 else "status"
     except Unreadable:
-        answer = Answer(at, 0.0, error="secret_unreadable")
+        word = "secret_unreadable"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        answer = Answer(at, 0.0, error=_word(error))
-    return replace(answer, seconds=time.perf_counter() - began)
+        word = _word(error)
+    return Answer(at, time.perf_counter() - began, status, word, asked)
 
 
 def secrets_of(row: RowMapping, keyring: Keyring) -> list[str]:
@@ -81,7 +85,8 @@ def secrets_of(row: RowMapping, keyring: Keyring) -> list[str]:
 
 async def _post(
     session: aiohttp.ClientSession, row: RowMapping, secrets: Sequence[str], at: datetime
-) -> Answer:
+) -> tuple[int, float | None]:
+    """The receiver's status, and the seconds that it asked to be left alone for."""
     headers = _FIXED | signed_headers(secrets, row["delivery_id"], row["payload"], at)
     parent = traceparent()
     if parent is not None:
@@ -89,12 +94,12 @@ async def _post(
     body, url = row["payload"].encode(), URL(row["url"], encoded=True)
     used: dict[str, Any] = {}
     try:
-        return await _once(session, url, body, headers, at, used)
+        return await _once(session, url, body, headers, used)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
         if not used.get("reused"):
             raise
         # An idle connection that the receiver closed as it was taken up again says nothing of it.
-        return await _once(session, url, body, headers, at, {})
+        return await _once(session, url, body, headers, {})
 
 
 async def _once(
@@ -102,19 +107,14 @@ async def _once(
     url: URL,
     body: bytes,
     headers: dict[str, str],
-    at: datetime,
     used: dict[str, Any],
-) -> Answer:
+) -> tuple[int, float | None]:
     async with session.post(
         url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=used
     ) as response:
         await _drain(response)
-        status = response.status
-        if 200 <= status < 300:
-            return Answer(at, 0.0, status)
-        word = "redirect" if 300 <= status < 400 else "status"
         asked = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-        return Answer(at, 0.0, status, word, asked)
+        return response.status, asked
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

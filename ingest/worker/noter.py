@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.telemetry import log
 from ingest.metrics import DELIVERIES, ENDPOINTS_DISABLED
@@ -34,24 +34,28 @@ class Noter:
 
     async def run(self) -> None:
         """Write for ever. Raises when PostgreSQL fails."""
+        async with self._database.connect() as connection:
+            await self._follow(connection)
+
+    async def _follow(self, connection: AsyncConnection) -> None:
         while True:
             batch = [await self._waiting.get()]
             while len(batch) < _MOST and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
-            writing = asyncio.ensure_future(self._write(batch))
+            writing = asyncio.ensure_future(self._write(connection, batch))
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
                 # What has been posted is noted before the process stops: nobody hears it twice.
                 await writing
                 if rest := [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]:
-                    await self._write(rest)
+                    await self._write(connection, rest)
                 raise
 
-    async def _write(self, batch: Sequence[Outcome]) -> None:
+    async def _write(self, connection: AsyncConnection, batch: Sequence[Outcome]) -> None:
         for last in (False,) * (_TRIES - 1) + (True,):
             try:
-                async with self._database.begin() as connection:
+                async with connection.begin():
                     disabled = await store.note(connection, batch, self._patience)
                 break
             except DBAPIError as error:

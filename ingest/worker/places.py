@@ -20,7 +20,7 @@ PER_LANE: Final = 8
 #: Claimed and not yet ended: of a quick lane, of one tenant, young ones, and all.
 QUICK_LANE: Final = 4 * PER_LANE
 PER_TENANT: Final = 128
-YOUNG: Final = 128
+YOUNG: Final = 256
 ALL: Final = 1024
 #: A claim for fewer is not worth its way.
 LEAST: Final = 16

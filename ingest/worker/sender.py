@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 from opentelemetry.trace import SpanKind
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.crash import crash_point
 from infra.settings import Settings
@@ -78,8 +78,11 @@ class Sender:
             ):
                 tasks.create_task(self._noter.run())
                 tasks.create_task(self._tidy())
-                while True:
-                    await self._claim(tasks, session)
+                async with self._database.connect() as connection:
+                    # A claim is one statement: it needs no words around it to be a transaction.
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
+                    while True:
+                        await self._claim(tasks, session, connection)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -96,12 +99,16 @@ class Sender:
                 await endpoints.forget_previous(connection)
             await asyncio.sleep(_TIDY_EVERY)
 
-    async def _claim(self, tasks: asyncio.TaskGroup, session: aiohttp.ClientSession) -> None:
+    async def _claim(
+        self,
+        tasks: asyncio.TaskGroup,
+        session: aiohttp.ClientSession,
+        connection: AsyncConnection,
+    ) -> None:
         """Claim what there is room for; returns when the next claim is worth its way."""
         room, self._ended = self._places.room(), 0
         lease = self._settings.webhook_timeout + _TURN + _LEASE_MARGIN
-        async with self._database.begin() as connection:
-            rows = await store.claim(connection, room, lease)
+        rows = await store.claim(connection, room, lease)
         for row in rows:
             self._places.take(row["target"], row["tenant_id"])
             tasks.create_task(self._deliver(session, row))
