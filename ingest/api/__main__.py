@@ -7,6 +7,7 @@ import uvicorn
 from infra.settings import settings
 from infra.telemetry import start
 from ingest.api.app import create_app
+from ingest.api.server import BACKLOG, MAX_UNFINISHED_HEAD, BoundedProtocol
 
 _GRACE_SECONDS = 10
 
@@ -25,7 +26,13 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
-        limit_concurrency=2000,
+        http=BoundedProtocol,
+        ws="none",
+        h11_max_incomplete_event_size=MAX_UNFINISHED_HEAD,
+        limit_concurrency=config.http_connections,
+        backlog=BACKLOG,
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=config.trusted_proxies,
     )
 
 

@@ -19,7 +19,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        edge = Edge(settings)
+        edge = Edge(settings, health.unready)
         app.state.edge = edge
         try:
             await _bootstrap(edge)
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (health, jobs, video, manifest, webhooks):
         app.include_router(part.router)
     problems.install(app)
-    app.add_middleware(Boundary)
+    app.add_middleware(Boundary, most_pending=settings.http_pending)
     return app
 
 

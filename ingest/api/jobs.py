@@ -21,7 +21,6 @@ from ingest.api.edge import (
     SubmitsJobs,
     UsesEdge,
     WritesJobs,
-    database_errors,
 )
 from ingest.api.moderated import allow
 from ingest.api.problems import Problem
@@ -91,7 +90,7 @@ async def _commit(
     job_id = store.job_id_for(asked, idempotency_key)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
-        with database_errors():
+        async with edge.using_database():
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
     except store.KeyConflict:
         SUBMITTED.labels("conflict").inc()

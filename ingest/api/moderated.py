@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ingest.api.edge import Edge
 from ingest.api.problems import Problem
+from ingest.identity.audit import Kind
 from ingest.moderation import Finding
 from ingest.store import audit
 from schemas.records import JobRequested
@@ -31,7 +32,7 @@ async def allow(edge: Edge, request: JobRequested, actor: str) -> None:
 
 
 async def _tell(edge: Edge, request: JobRequested, actor: str, found: Finding) -> None:
-    kind = "prompt.blocked" if found.outcome == "blocked" else "prompt.outlier"
+    kind: Kind = "prompt.blocked" if found.outcome == "blocked" else "prompt.outlier"
     async with edge.connection() as connection:
         await audit.note(
             connection,
