@@ -89,6 +89,19 @@ class Settings(BaseSettings):
     )
     http_host: str = Field(default="127.0.0.1", description="Address the API binds to.")
     http_port: int = Field(default=8000, description="Port the API binds to.")
+    http_connections: int = Field(
+        default=12_000, ge=1, description="Connections of one API process; more get 503."
+    )
+    http_pending: int = Field(
+        default=1000,
+        ge=1,
+        description="Requests of one API process whose answer has not begun; more get 503.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, comma-separated, whose X-Forwarded-For is believed; "
+        "empty: none.",
+    )
     public_url: str = Field(
         default="",
         description="The API's address in webhooks, as receivers reach it; empty: where it binds.",

@@ -115,7 +115,7 @@ LIMITER_FALLBACKS: Final = Counter(
 )
 REFUSED_CONNECTIONS: Final = Counter(
     "ttv_http_refused_total",
-    "What ended before a route was found: full, malformed, slow_headers, slow_body, slow_reader.",
+    "Ended before a route was found: full, busy, malformed, slow_head, slow_body, slow_reader.",
     ("why",),
 )
 PROMPTS: Final = Counter(

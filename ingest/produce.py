@@ -1,14 +1,14 @@
 """Records to Kafka from the edge: an idempotent aiokafka producer that never makes anyone wait.
 
 A call ends within its deadline whatever Kafka does. After an error the producer is thrown away and
-a new one made: a stuck one does not heal. What failed is sent again by the relay.
+a new one made: a stuck one does not heal; and until one record in a while gets through, the others
+do not wait for Kafka at all. What failed is sent again by the relay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -20,6 +20,8 @@ from infra.producers import Signer
 from infra.settings import Settings
 from infra.telemetry import Headers, log
 from ingest.metrics import PRODUCED, PRODUCER_REBUILDS
+from ingest.overload import dependencies
+from ingest.overload.dependency import Unavailable
 from schemas import cloudevents
 from schemas.codec import Codec
 from schemas.errors import CodecError
@@ -36,8 +38,6 @@ from schemas.topics import Topics
 
 _START_DEADLINE: Final = 5.0
 _STOP_DEADLINE: Final = 2.0
-#: After a failure, no request waits for Kafka for this long: the relay has its record.
-_REST: Final = 1.0
 _MAX_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -55,7 +55,8 @@ class EdgeProducer:
         self._signer = Signer(settings)
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
-        self._rest_until = 0.0
+        self._kafka = dependencies.kafka()
+        self._registry = dependencies.registry()
         self._discards: set[asyncio.Task[None]] = set()
         self._warm: set[str] = set()
 
@@ -114,19 +115,21 @@ class EdgeProducer:
         traceparent: str | None,
         deadline: float,
     ) -> None:
-        if time.monotonic() < self._rest_until:
-            PRODUCED.labels(name, "skipped").inc()
-            raise NotProduced("Kafka failed a moment ago")
         headers: Headers = [("traceparent", traceparent.encode())] if traceparent else []
+        until = asyncio.get_running_loop().time() + deadline
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout_at(until):
                 value = await self._encode(topic, record)
                 if isinstance(record, JobRequested):
                     headers += cloudevents.of_request(record)
                     headers += self._signer.headers(record.tenant_id, topic, value)
+            # The guard is outermost: what ends by the deadline is a failure of Kafka's.
+            async with self._kafka.use(), asyncio.timeout_at(until):
                 await self._send(Outgoing(topic, value, key, partition, headers))
+        except Unavailable as error:
+            PRODUCED.labels(name, "skipped").inc()
+            raise NotProduced(f"{error.name} failed a moment ago") from None
         except (TimeoutError, OSError, KafkaError, CodecError, AssertionError) as error:
-            self._rest_until = time.monotonic() + _REST
             self._discard()
             PRODUCED.labels(name, "failed").inc()
             log().warning("produce.failed", record=name, error=type(error).__name__)
@@ -137,7 +140,8 @@ class EdgeProducer:
         if topic in self._warm:
             return self._codec.encode(topic, record)
         # The first record of a topic asks the registry, and blocks meanwhile.
-        value = await asyncio.to_thread(self._codec.encode, topic, record)
+        async with self._registry.use():
+            value = await asyncio.to_thread(self._codec.encode, topic, record)
         self._warm.add(topic)
         return value
 

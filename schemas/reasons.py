@@ -24,11 +24,16 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     # The request itself
     "invalid_request": ReasonSpec(422, "Invalid request", "Correct the fields listed in `errors`."),
     "malformed_body": ReasonSpec(400, "Malformed body", "Send one JSON object, UTF-8."),
+    "malformed_request": ReasonSpec(400, "Not a valid HTTP request", "Send HTTP/1.1."),
+    "uri_too_long": ReasonSpec(414, "The address is too long", "Send at most 8 KiB."),
+    "headers_too_large": ReasonSpec(
+        431, "The headers are too large", "Send at most 64 of them, 16 KiB in all."
+    ),
     "body_too_large": ReasonSpec(413, "Body too large", "Send at most 64 KiB."),
     "unsupported_media_type": ReasonSpec(
         415, "Unsupported media type", "Send Content-Type: application/json, uncompressed."
     ),
-    "request_timeout": ReasonSpec(408, "The body came too slowly", "Send it again, faster."),
+    "request_timeout": ReasonSpec(408, "The request came too slowly", "Send it again, faster."),
     "unauthenticated": ReasonSpec(
         401, "No valid API key", "Send a valid key: Authorization: Bearer KEY."
     ),
@@ -83,9 +88,7 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "too_many_streams": ReasonSpec(
         429, "Too many event streams", "Close some, or follow all jobs on one stream."
     ),
-    "overloaded": ReasonSpec(
-        503, "Too many submitted jobs await confirmation", "Try again after Retry-After seconds."
-    ),
+    "overloaded": ReasonSpec(503, "Too much is under way", "Try again after Retry-After seconds."),
     "dependency_unavailable": ReasonSpec(
         503, "A dependency is unavailable", "Try again after Retry-After seconds."
     ),

@@ -198,6 +198,8 @@ def postgres(layout: Layout, identity: Identity) -> Program:
         "shared_buffers": "64MB",
         "jit": "off",
         "log_timezone": "UTC",
+        # The detail of an error quotes the row, and the beginning of a prompt with it.
+        "log_error_verbosity": "terse",
     }
     argv = [str(_POSTGRES_BIN / "postgres"), "-D", str(folder)]
     return Program(

@@ -12,6 +12,7 @@ from infra.settings import Settings, settings
 from infra.telemetry import start
 from ingest.api.app import create_app
 from ingest.api.edge import Edge
+from ingest.api.server import BACKLOG, MAX_UNFINISHED_HEAD, BoundedProtocol
 
 _GRACE_SECONDS: Final = 10
 #: The kernel drops a connection whose peer has taken nothing for so long: a slow reader that was
@@ -49,8 +50,13 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
-        limit_concurrency=_REQUESTS_AT_ONCE + config.streams_per_process,
-        backlog=4096,
+        http=BoundedProtocol,
+        ws="none",
+        h11_max_incomplete_event_size=MAX_UNFINISHED_HEAD,
+        limit_concurrency=config.http_connections,
+        backlog=BACKLOG,
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=config.trusted_proxies,
     )
     Server(served, app).run(sockets=[_listener(config)])
 

@@ -42,7 +42,7 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        edge = Edge(settings)
+        edge = Edge(settings, health.unready)
         app.state.edge = edge
         try:
             await _bootstrap(edge)
@@ -86,7 +86,7 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
     _describe(app, settings.pool, deprecated)
     if deprecated:
         app.add_middleware(Deprecations, deprecated)
-    app.add_middleware(Boundary)
+    app.add_middleware(Boundary, most_pending=settings.http_pending)
     return app
 
 

@@ -21,7 +21,7 @@ from infra.telemetry import traceparent
 from ingest.api import limits
 from ingest.api.bodies import BatchAnswer, Json
 from ingest.api.body import json_body, read_object
-from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as, database_errors
+from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.jobs import REFUSALS, hand_over
 from ingest.api.moderated import allow
@@ -153,20 +153,19 @@ async def _commit(
 ) -> tuple[list[dict[str, Any] | Problem], list[store.Row]]:
     """Each job, or why it is refused; and the rows that are new."""
     try:
-        with database_errors():
-            async with edge.database.begin() as connection:
-                first = await _first_time(connection, batch)
-                asked = [
-                    barred.get(index)
-                    or _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
-                    for index, body in enumerate(batch.bodies)
-                ]
-                rows = [
-                    _row(edge, batch, index, one)
-                    for index, one in enumerate(asked)
-                    if isinstance(one, Submission)
-                ]
-                outcomes = iter(await submit_many(connection, rows))
+        async with edge.connection() as connection:
+            first = await _first_time(connection, batch)
+            asked = [
+                barred.get(index)
+                or _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
+                for index, body in enumerate(batch.bodies)
+            ]
+            rows = [
+                _row(edge, batch, index, one)
+                for index, one in enumerate(asked)
+                if isinstance(one, Submission)
+            ]
+            outcomes = iter(await submit_many(connection, rows))
     except store.KeyInFlight:
         raise Problem("idempotency_in_flight") from None
     except store.KeyConflict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Final
 
@@ -30,27 +30,44 @@ from ingest.limiter.limiter import limiter_of
 from ingest.limiter.rules import Caller
 from ingest.live.streams import Streams
 from ingest.moderation import Moderation
+from ingest.overload import dependencies
+from ingest.overload.dependencies import ObjectStoreFailed
+from ingest.overload.dependency import Unavailable
+from ingest.overload.shared import Shared
 from ingest.preview_pool import PreviewPool
 from ingest.produce import EdgeProducer
 from ingest.queue_watch import QueueWatch
 from ingest.store.jobs import unconfirmed
 from schemas.codec import codec
+from schemas.job import Violation
 
 #: How old the count of unconfirmed jobs may be when a submit looks at it.
 _COUNT_AGE: Final = 0.2
 #: What a caller does again and again is told to the audit topic once in so many seconds.
 _SAME_AGAIN: Final = 60.0
+#: How old an answer of ``/readyz`` may be.
+_READY_AGE: Final = 1.0
 
 
 class Edge:
-    """The resources of one API process. Nothing here matters to correctness: replicas agree."""
+    """The resources of one API process. Nothing here matters to correctness: replicas agree.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: Where they are.
+        unready: What keeps an edge from its work; asked by anyone, so at most once a second.
+    """
+
+    def __init__(
+        self, settings: Settings, unready: Callable[[Edge], Awaitable[list[Violation]]]
+    ) -> None:
         self.settings = settings
         self.database: AsyncEngine = engine(settings)
         self.producer = EdgeProducer(settings, codec(settings.registry))
         self.store: Minio = object_store(settings)
         self.limiter = limiter_of(settings)
+        self.readiness = Shared(lambda: unready(self), _READY_AGE)
+        self.postgres = dependencies.postgres()
+        self.objects = dependencies.objects()
         self.moderation = Moderation(settings)
         self.http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
@@ -68,9 +85,36 @@ class Edge:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction. Raises Problem when the database does not answer."""
+        async with self.using_database(), self.database.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def using_database(self) -> AsyncIterator[None]:
+        """A block that uses the database, bounded. Raises Problem when that does not answer."""
         with database_errors():
-            async with self.database.begin() as connection:
-                yield connection
+            async with self.postgres.use():
+                yield
+
+    async def fetch(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """What the object store answers to a GET; its body is the caller's to read and close.
+
+        Raises:
+            Problem: the object store does not answer.
+        """
+        try:
+            async with self.objects.use():
+                return await self._get(link, headers)
+        except Unavailable as error:
+            raise _away("The object store is not asked now.", error) from None
+        except (aiohttp.ClientError, OSError, TimeoutError, ObjectStoreFailed):
+            raise Problem("dependency_unavailable", "The object store does not answer.") from None
+
+    async def _get(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        answer = await self.http.get(link, headers=headers, allow_redirects=False)
+        if answer.status >= 500:
+            answer.release()
+            raise ObjectStoreFailed
+        return answer
 
     async def overloaded(self) -> bool:
         """Whether too many submitted jobs await their first event; counted five times a second."""
@@ -102,9 +146,15 @@ def database_errors() -> Iterator[None]:
     """Turn what a database raises into the problem that the client sees."""
     try:
         yield
+    except Unavailable as error:
+        raise _away("The database is not asked now.", error) from None
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         log().error("database.failed", error=type(error).__name__)
         raise Problem("dependency_unavailable", "The database does not answer.") from error
+
+
+def _away(detail: str, error: Unavailable) -> Problem:
+    return Problem("dependency_unavailable", detail, retry_after=error.retry_after)
 
 
 def edge_of(request: Request) -> Edge:

@@ -28,13 +28,18 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=Readiness, responses=documented("dependency_unavailable"))
 async def readyz(edge: UsesEdge) -> Response:
-    """Ok when PostgreSQL and Kafka answer."""
-    found = await asyncio.gather(_postgres(edge), _kafka(edge))
-    wrong = [violation for violation in found if violation is not None]
+    """Ok when PostgreSQL and Kafka answered within the last second."""
+    wrong = await edge.readiness()
     if wrong:
         names = ", ".join(violation.field for violation in wrong)
         raise Problem("dependency_unavailable", f"Not ready: {names}.", errors=wrong)
     return Json({"status": "ready"})
+
+
+async def unready(edge: Edge) -> list[Violation]:
+    """What keeps the process from its work."""
+    found = await asyncio.gather(_postgres(edge), _kafka(edge))
+    return [violation for violation in found if violation is not None]
 
 
 async def _postgres(edge: Edge) -> Violation | None:

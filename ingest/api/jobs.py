@@ -16,7 +16,7 @@ from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest.api.bodies import NOT_MODIFIED, JobBody, Json, Timeline
 from ingest.api.body import BODY_REFUSALS, json_body, read_object
-from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge, database_errors
+from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge
 from ingest.api.etag import tagged
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.moderated import allow
@@ -113,7 +113,7 @@ async def _commit(
     job_id = store.job_id_for(asked, idempotency_key)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
-        with database_errors():
+        async with edge.using_database():
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()

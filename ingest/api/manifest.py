@@ -60,7 +60,7 @@ async def _fetch(edge: Edge, bucket: str, key: str) -> bytes | None:
     """A small object; None when it is not there or not small."""
     link = edge.store.presigned_get_object(bucket, key, expires=timedelta(seconds=_LINK_SECONDS))
     try:
-        async with edge.http.get(link, allow_redirects=False) as answer:
+        async with await edge.fetch(link, {}) as answer:
             if answer.status == 404:
                 return None
             if answer.status != 200:

@@ -125,10 +125,7 @@ async def stream(edge: Edge, link: str, artifact: dict[str, Any], request: Reque
     wanted = request.headers.get("range", "")
     current = request.headers.get("if-range", tag) == tag
     asked = {"Range": wanted} if current and _RANGE.fullmatch(wanted) else {}
-    try:
-        answer = await edge.http.get(link, headers=asked, allow_redirects=False)
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        raise Problem("dependency_unavailable", "The object store does not answer.") from None
+    answer = await edge.fetch(link, asked)
     if answer.status not in {200, 206}:
         answer.release()
         if answer.status == 416:

@@ -27,7 +27,6 @@ from ingest.api.edge import (
     SubmitsJobs,
     UsesEdge,
     WritesJobs,
-    database_errors,
 )
 from ingest.api.form import ignore_body, read_form
 from ingest.api.idempotency import IdempotencyKey, plain_key
@@ -143,7 +142,7 @@ async def _commit(
     now, job_id = datetime.now(UTC), store.job_id_for(asked, key)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
-        with database_errors():
+        async with edge.using_database():
             if key is not None:
                 return await store.submit(edge.database, row, key, create.fingerprint)
             return await creates.submit(edge.database, row, create)

@@ -99,7 +99,7 @@ def test_a_field_that_breaks_a_rule_is_named(api: httpx2.Client, field: str, val
     assert all(error["code"] and error["message"] for error in errors)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n", "x" * 8193, "a\x00b", "a\x1bb", 7, None])
+@pytest.mark.parametrize("prompt", ["", " \n", "x" * 8193, "a\x00b", "a\x1bb", "a\u202eb", 7, None])
 def test_a_prompt_that_breaks_a_rule_is_refused(api: httpx2.Client, prompt: Any) -> None:
     errors = problem(api.post("/v1/jobs", json={"prompt": prompt}), 422, "invalid_request")[
         "errors"
@@ -170,6 +170,44 @@ def test_garbage_on_the_socket_leaves_the_api_serving(edge: EdgeStack, api: http
             while raw.recv(65536):
                 pass
     assert api.get("/healthz").status_code == 200
+
+
+def test_heads_that_are_too_big_or_mean_two_things_are_problems(
+    edge: EdgeStack, api: httpx2.Client
+) -> None:
+    problem(api.get("/v1/jobs", headers={"x": "y" * 20_000}), 431, "headers_too_large")
+    problem(
+        api.get("/v1/jobs", headers={f"x-{n}": "y" for n in range(80)}), 431, "headers_too_large"
+    )
+    problem(api.get("/v1/jobs", params={"x": "y" * 9000}), 414, "uri_too_long")
+    problem(api.get("/v1/jobs", headers={"content-encoding": "br"}), 415, "unsupported_media_type")
+    keys = [("authorization", f"Bearer {edge.key}"), ("authorization", "Bearer other")]
+    problem(api.get("/v1/jobs", headers=keys), 400, "malformed_request")
+
+
+def test_a_request_smuggled_behind_another_is_not_answered(edge: EdgeStack) -> None:
+    key = edge.key.encode()
+    hidden = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\n\r\n"
+    body = b"0\r\n\r\n" + hidden
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    head += b"Transfer-Encoding: chunked\r\nAuthorization: Bearer " + key + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as raw:
+        raw.sendall(head + body)
+        got = b""
+        while more := raw.recv(65536):
+            got += more
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b'"malformed_request"' in got
+
+
+def test_a_blocked_prompt_is_refused_before_anything_is_kept(
+    edge: EdgeStack, api: httpx2.Client
+) -> None:
+    before = edge.sql("SELECT count(*) AS n FROM jobs")
+    for body in ({"prompt": f"{CANARY} c s a m"}, {"prompt": "x", "negative_prompt": "C5AM"}):
+        problem(api.post("/v1/jobs", json=body), 422, "prompt_blocked")
+    assert edge.sql("SELECT count(*) AS n FROM jobs") == before
 
 
 def test_no_prompt_reaches_a_log(edge: EdgeStack, api: httpx2.Client) -> None:
