@@ -87,7 +87,8 @@ def test_cancel_and_webhooks(ttv: Ttv) -> None:
     assert made["id"] in ttv.run("webhooks", "list")
     assert ttv.json("webhooks", "rotate", made["id"])["secret"] != made["secret"]
     assert ttv.json("webhooks", "update", made["id"], "--disable")["enabled"] is False
-    assert "disabled by its owner" in ttv.run("webhooks", "list")
+    [listed] = [e for e in ttv.json("webhooks", "list")["data"] if e["id"] == made["id"]]
+    assert listed["disabled_reason"] == "disabled by its owner"
     refused = ttv.json("webhooks", "replay", made["id"], "--since", "2026-03-01", status=1)
     assert refused["problem"]["code"] == "webhook_disabled"
     assert ttv.json("webhooks", "update", made["id"], "--enable", "--format", "openai")["enabled"]
