@@ -47,7 +47,7 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "video_not_ready": ReasonSpec(
         409, "The job has no video", "Wait until its status is completed."
     ),
-    "job_deleted": ReasonSpec(410, "The job was deleted", "Submit another one."),
+    "job_deleted": ReasonSpec(404, "The job was deleted", "Submit another one."),
     "video_expired": ReasonSpec(
         410, "The video is kept no longer", "Submit it again, with a longer retention_s."
     ),

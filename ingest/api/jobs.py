@@ -57,7 +57,7 @@ def job_uuid(text: str) -> uuid.UUID:
     "",
     status_code=202,
     response_model=JobBody,
-    responses=documented(*REFUSALS, "job_conflict", "job_deleted"),
+    responses=documented(*REFUSALS, "job_conflict"),
     openapi_extra=json_body(SubmitBody),
 )
 async def submit_job(
@@ -102,7 +102,7 @@ async def _commit(
         raise Problem("job_conflict") from None
     except store.JobDeleted:
         SUBMITTED.labels("conflict").inc()
-        raise Problem("job_deleted") from None
+        raise Problem("job_conflict", "The id is that of a job that was deleted.") from None
 
 
 async def hand_over(edge: Edge, row: store.Row) -> None:
