@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from sqlalchemy import Select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import asyncpg
 
 from ingest.cursor import Position
 from ingest.listing import Filters
@@ -166,6 +167,11 @@ def test_no_page_reads_or_sorts_more_than_itself(bare_edge: EdgeStack) -> None:
 
 def explained(edge: EdgeStack, query: Select[Any]) -> str:
     """PostgreSQL's plan of a query."""
-    text = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    [row] = edge.sql(f"EXPLAIN (FORMAT JSON) {text}")
+    compiled = query.compile(
+        dialect=asyncpg.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"render_postcompile": True},
+    )
+    given = [compiled.params[name] for name in compiled.positiontup or ()]
+    values = [json.dumps(value) if isinstance(value, dict) else value for value in given]
+    [row] = edge.sql(f"EXPLAIN (FORMAT JSON) {compiled}", *values)
     return str(row["QUERY PLAN"])
