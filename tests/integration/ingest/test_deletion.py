@@ -10,15 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.provision import object_store
 from ingest.db import engine
+from ingest.read_model import Placed, job_columns
 from ingest.store import erasures
 from ingest.tables import PROJECTED, jobs, timeline
 from ingest.worker.feed import Happened
-from ingest.worker.projection import apply
+from ingest.worker.projection import _upsert, apply
 from schemas.records import Job
 from tests.integration.ingest.edge_stack import EdgeStack
 from tests.integration.ingest.log import Log
@@ -141,6 +142,13 @@ def test_a_replay_from_zero_leaves_deleted_jobs_deleted(edge: EdgeStack) -> None
         async with database.begin() as connection:
             await apply(connection, batch[2:])
         first = await row(database)
+        # A batch that was read before the deletion and is written after it.
+        late = job_columns(Placed(events[2], 9, 9)) | {"video_expires_at": None, "deleted_at": None}
+        async with database.begin() as connection:
+            reopened = update(jobs).where(jobs.c.job_id == job_id).values(completed_at=None)
+            await connection.execute(reopened)
+            await connection.execute(_upsert(), [late])
+        assert {name: (await row(database))[name] for name in erasures.SAID} == erasures.SAID
         async with database.begin() as connection:
             await connection.execute(delete(jobs).where(jobs.c.job_id == job_id))
             await connection.execute(delete(timeline).where(timeline.c.job_id == job_id))

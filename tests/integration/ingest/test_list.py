@@ -88,7 +88,7 @@ def test_filters_hold_together_and_in_either_order(edge: EdgeStack) -> None:
             made = {"prompt": str(n), "priority": priority, "metadata": label}
             assert api.post("/v1/jobs", json=made).status_code == 202
 
-        def listed(**params: object) -> list[int]:
+        def listed(**params: Any) -> list[int]:
             answer = api.get("/v1/jobs", params=params)
             assert answer.status_code == 200, answer.text
             return [int(item["prompt"]) for item in answer.json()["data"]]
@@ -102,7 +102,7 @@ def test_filters_hold_together_and_in_either_order(edge: EdgeStack) -> None:
         assert listed(created_after=times[-1])[0] == 11
         assert listed(created_before=times[0]) == []
         seen: list[int] = []
-        query: dict[str, object] = {"priority": ["high", "low"], "order": "asc", "limit": 3}
+        query: dict[str, Any] = {"priority": ["high", "low"], "order": "asc", "limit": 3}
         while True:
             page = api.get("/v1/jobs", params=query).json()
             seen += [int(item["prompt"]) for item in page["data"]]
