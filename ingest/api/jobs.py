@@ -49,7 +49,7 @@ CONFLICTS: Final[dict[type[Exception], str]] = {
     store.KeyConflict: "idempotency_conflict",
     store.KeyInFlight: "idempotency_in_flight",
     store.JobConflict: "job_conflict",
-    store.JobDeleted: "job_deleted",
+    store.JobDeleted: "job_conflict",
 }
 
 #: A job's id in a path; what is none is no job.
@@ -68,7 +68,7 @@ def job_uuid(text: str) -> uuid.UUID:
     "",
     status_code=202,
     response_model=JobBody,
-    responses=documented(*REFUSALS, "job_conflict", "job_deleted"),
+    responses=documented(*REFUSALS, "job_conflict"),
     openapi_extra=json_body(SubmitBody),
 )
 async def submit_job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import threading
 import time
@@ -15,6 +16,7 @@ from tests.support.issuing import claims, new_key, public, signed
 
 DISCOVERY = "/.well-known/openid-configuration"
 JWKS = "/jwks"
+MOVED = "/moved"
 
 
 class IdentityProvider:
@@ -24,12 +26,14 @@ class IdentityProvider:
         fetched: How often each path was asked for.
         misbehave: If set, answers instead; what returns True leaves the answer to the provider.
         padding: Spaces after each document.
+        zipped: Whether documents are sent compressed.
     """
 
     def __init__(self) -> None:
         self.fetched: Counter[str] = Counter()
         self.misbehave: Callable[[BaseHTTPRequestHandler], bool | None] | None = None
         self.padding = 0
+        self.zipped = False
         self._keys = {"k1": new_key()}
         provider = self
 
@@ -75,10 +79,13 @@ class IdentityProvider:
         self.fetched[handler.path] += 1
         if self.misbehave is not None and not self.misbehave(handler):
             return
-        documents = {DISCOVERY: self.discovery, JWKS: self.key_set}
+        documents = {DISCOVERY: self.discovery, MOVED: self.discovery, JWKS: self.key_set}
         found = documents.get(handler.path)
         content = json.dumps(found).encode() + b" " * self.padding
         handler.send_response(404 if found is None else 200)
+        if self.zipped:
+            content = gzip.compress(content)
+            handler.send_header("Content-Encoding", "gzip")
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         with contextlib.suppress(OSError):  # whoever asked may have given up

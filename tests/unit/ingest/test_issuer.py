@@ -15,7 +15,7 @@ import pytest
 from ingest.identity import issuer as module
 from ingest.identity.issuer import Issuer, IssuerAway, Keeping
 from ingest.identity.token import InvalidToken
-from tests.support.identity_provider import DISCOVERY, JWKS, IdentityProvider
+from tests.support.identity_provider import DISCOVERY, JWKS, MOVED, IdentityProvider
 
 #: Due again at once.
 EAGER = Keeping(refresh=300, min_interval=1e-9, keep=3600)
@@ -74,10 +74,13 @@ async def test_strangers_ids_cause_one_fetch_an_interval(provider: IdentityProvi
     assert provider.fetched[JWKS] == 1
 
 
-def _redirect(handler: BaseHTTPRequestHandler) -> None:
+def _redirect(handler: BaseHTTPRequestHandler) -> bool:
+    if handler.path != DISCOVERY:
+        return True
     handler.send_response(302)
-    handler.send_header("Location", JWKS)
+    handler.send_header("Location", MOVED)
     handler.end_headers()
+    return False
 
 
 def _fail(handler: BaseHTTPRequestHandler) -> None:
@@ -127,6 +130,13 @@ async def test_an_issuer_that_misbehaves_is_away_and_its_last_keys_count(
         provider.misbehave = None
         provider.rotate("k2")
         await found.key("k2")
+
+
+async def test_compressed_keys_are_not_taken(provider: IdentityProvider) -> None:
+    provider.zipped = True
+    async with issuer(provider) as found:
+        with pytest.raises(IssuerAway):
+            await found.key("k1")
 
 
 async def test_keys_that_are_longer_than_their_bound_are_not_taken(
