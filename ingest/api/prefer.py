@@ -8,9 +8,10 @@ import re
 import uuid
 from typing import Annotated, Final
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 from sqlalchemy.exc import SQLAlchemyError
 
+from ingest.api.boundary import NO_LONGER_PENDING
 from ingest.api.edge import Edge
 from ingest.api.problems import Problem
 from ingest.identity.caller import Identity
@@ -55,11 +56,12 @@ Prefers = Annotated[int | None, Depends(prefers)]
 
 
 async def waited(
-    edge: Edge, identity: Identity, job_id: uuid.UUID, seconds: int, until: str
+    request: Request, edge: Edge, identity: Identity, job_id: uuid.UUID, seconds: int, until: str
 ) -> bool:
     """Wait until the job has ended or changed, or the time is over.
 
     Args:
+        request: What waits: from now on it is no part of this process's work.
         edge: Whose watcher wakes it.
         identity: Who waits: it counts among the tenant's streams.
         job_id: A job of the tenant.
@@ -72,6 +74,7 @@ async def waited(
     Raises:
         Problem: unauthenticated, when the caller's key was revoked meanwhile.
     """
+    request.scope[NO_LONGER_PENDING]()
     try:
         await edge.streams.begun()
         box = edge.streams.join(identity, job_id, Position(), events_only=True)

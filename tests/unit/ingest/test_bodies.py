@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 from ingest.api import bodies
 from ingest.api.bodies import Json
 from ingest.api.problems import Problem, content_of
-from ingest.api.webhooks import delivery_json, endpoint_json
 from ingest.read_model import Placed, event_row, job_columns
 from ingest.retention import Retention
 from ingest.store.jobs import row_for
@@ -74,20 +72,6 @@ def test_a_batch_is_typed() -> None:
     other = {"index": 1, "status": 422, "job": None, "problem": content_of(wrong)}
     shown = {"object": "batch", "accepted": 1, "refused": 1, "data": [item, other]}
     fits(bodies.BatchAnswer, shown)
-
-
-def test_endpoints_and_deliveries_are_typed() -> None:
-    endpoint = {
-        "endpoint_id": uuid.UUID(_ID), "url": "https://e.org", "events": ["Failed"],
-        "created_at": _NOW, "disabled_at": None, "disabled_reason": None,
-    }  # fmt: skip
-    fits(bodies.EndpointShown, endpoint_json(endpoint))
-    delivery = {
-        "delivery_id": "msg_1", "job_id": uuid.UUID(_ID), "kind": "Failed", "delivered": False,
-        "pending": True, "attempts": 1, "last_status": 500, "last_error": "x", "next_at": _NOW,
-        "created_at": _NOW, "ended_at": None,
-    }  # fmt: skip
-    fits(bodies.DeliveryBody, delivery_json(delivery))
 
 
 def test_a_member_that_is_not_declared_is_seen() -> None:
