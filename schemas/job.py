@@ -73,11 +73,6 @@ def canonical_job_id(text: str) -> str | None:
     return parsed if parsed == text.lower() else None
 
 
-def job_id_of_key(tenant_id: str, idempotency_key: str) -> str:
-    """The job id that one tenant's Idempotency-Key stands for."""
-    return str(uuid.uuid5(NAMESPACE, f"key\x00{tenant_id}\x00{idempotency_key}"))
-
-
 def event_id(job_id: str, kind: str, attempt: int) -> str:
     """The id of an event: the same if the event is made again. Terminal kinds use attempt 0."""
     return str(uuid.uuid5(NAMESPACE, f"event\x00{job_id}\x00{kind}\x00{attempt}"))

@@ -37,7 +37,6 @@ from ingest.submission import (
     submission,
 )
 from ingest.view import as_submitted, job_json
-from schemas.job import job_id_of_key
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 MOST: Final = 100
@@ -78,8 +77,9 @@ class BatchBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch as it was asked for."""
+    """A batch as it was asked for; ``id`` is its own, and nobody is told it."""
 
+    id: uuid.UUID
     tenant_id: str
     bodies: list[dict[str, Any]]
     key: str | None
@@ -90,10 +90,6 @@ class _Batch:
         return hashlib.sha256(
             json.dumps(["batch", self.bodies], sort_keys=True).encode()
         ).hexdigest()
-
-    def key_of(self, index: int) -> str | None:
-        """The name of one of its jobs; no header's value holds a NUL."""
-        return None if self.key is None else f"{self.key}\x00{index}"
 
 
 @router.post(
@@ -121,7 +117,7 @@ async def submit_batch(
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")
-    batch = _Batch(identity.tenant_id, body.jobs, key, datetime.now(UTC))
+    batch = _Batch(uuid.uuid4(), identity.tenant_id, body.jobs, key, datetime.now(UTC))
     results, new = await _commit(edge, batch, await _barred(edge, batch, identity.actor))
     if new:
         crash_point("after_submit_commit")
@@ -156,12 +152,11 @@ async def _commit(
         async with edge.connection() as connection:
             first = await _first_time(connection, batch)
             asked = [
-                barred.get(index)
-                or _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
+                barred.get(index) or _checked(body, batch.tenant_id, first.at, edge.settings.pool)
                 for index, body in enumerate(batch.bodies)
             ]
             rows = [
-                _row(edge, batch, index, one)
+                _row(edge, batch, first.job_id, index, one)
                 for index, one in enumerate(asked)
                 if isinstance(one, Submission)
             ]
@@ -170,7 +165,7 @@ async def _commit(
         raise Problem("idempotency_in_flight") from None
     except store.KeyConflict:
         raise Problem("idempotency_conflict") from None
-    again = first is not None
+    again = first.job_id != batch.id
     new: list[store.Row] = []
     results = [
         one if isinstance(one, Problem) else _result(next(outcomes), new, again=again)
@@ -179,16 +174,19 @@ async def _commit(
     return results, new
 
 
-async def _first_time(connection: AsyncConnection, batch: _Batch) -> datetime | None:
-    """When the same batch came for the first time; None: this is it.
+async def _first_time(connection: AsyncConnection, batch: _Batch) -> store.KeyOfJob:
+    """When the same batch came for the first time, and the id that it was given then.
 
-    What was valid then is so again, though a time that it names may have passed.
+    What was valid then is so again, though a time that it names may have passed. Its jobs' ids come
+    from the batch's, which nobody knows: so nobody can guess them.
     """
+    this = store.KeyOfJob(batch.id, batch.now)
     if batch.key is None:
-        return None
-    of = uuid.UUID(job_id_of_key(batch.tenant_id, f"{batch.key}\x00"))
-    known = await store.claim_key(connection, batch.tenant_id, of, batch.key, batch.fingerprint())
-    return None if known is None else known.at
+        return this
+    known = await store.claim_key(
+        connection, batch.tenant_id, batch.id, batch.key, batch.fingerprint()
+    )
+    return known or this
 
 
 def _checked(
@@ -200,8 +198,10 @@ def _checked(
         return Problem("invalid_request", errors=error.errors)
 
 
-def _row(edge: Edge, batch: _Batch, index: int, asked: Submission) -> dict[str, Any]:
-    job_id = store.job_id_for(asked, batch.key_of(index))
+def _row(
+    edge: Edge, batch: _Batch, batch_id: uuid.UUID, index: int, asked: Submission
+) -> dict[str, Any]:
+    job_id = asked.request.job_id or str(uuid.uuid5(batch_id, str(index)))
     # A microsecond apart: lists show a batch in its order.
     now = batch.now + timedelta(microseconds=index)
     return store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())

@@ -110,7 +110,7 @@ async def submit_job(
 async def _commit(
     edge: Edge, asked: Submission, idempotency_key: str | None, now: datetime
 ) -> store.Submitted:
-    job_id = store.job_id_for(asked, idempotency_key)
+    job_id = store.job_id_for(asked)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
         async with edge.using_database():

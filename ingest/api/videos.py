@@ -139,7 +139,7 @@ async def _asked(request: Request, edge: Edge, identity: Identity) -> Submission
 async def _commit(
     edge: Edge, asked: Submission, key: str | None, create: creates.Create
 ) -> store.Submitted:
-    now, job_id = datetime.now(UTC), store.job_id_for(asked, key)
+    now, job_id = datetime.now(UTC), store.job_id_for(asked)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
         async with edge.using_database():
