@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from opentelemetry.trace import SpanKind
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from infra.crash import crash_point
@@ -40,13 +41,22 @@ REFUSALS: Final = (
     "idempotency_in_flight",
     "overloaded",
 )
+#: Paths beside the jobs' own that are no job's.
+_VERBS: Final = frozenset({"batch"})
 
 #: A job's id in a path; what is none is no job.
 PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"format": "uuid"})]
 
 
 def job_uuid(text: str) -> uuid.UUID:
-    """The id in a path. What is no UUID in canonical form is no job."""
+    """The id in a path. What is no UUID in canonical form is no job.
+
+    Raises:
+        Problem: not_found.
+        HTTPException: the path is that of a verb, which takes other methods.
+    """
+    if text in _VERBS:
+        raise HTTPException(405)
     job_id = canonical_job_id(text)
     if job_id is None:
         raise Problem("not_found")
