@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
+from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
@@ -20,13 +20,14 @@ from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api import limits
 from ingest.api.bodies import BatchAnswer, Json
-from ingest.api.body import json_body, read_object
+from ingest.api.body import described, read_body
 from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.jobs import REFUSALS, hand_over
 from ingest.api.moderated import allow
 from ingest.api.problems import Problem, content_of, documented
 from ingest.metrics import SUBMITTED
+from ingest.models import StrictBody
 from ingest.store import jobs as store
 from ingest.store.batch import Outcome, submit_many
 from ingest.strict_json import LENIENT_DIGITS
@@ -34,7 +35,6 @@ from ingest.submission import (
     InvalidSubmission,
     Submission,
     SubmitBody,
-    shape_errors,
     submission,
 )
 from ingest.view import as_submitted, job_json
@@ -68,10 +68,8 @@ class _EachByItself:
 OneJob = Annotated[dict[str, Any], _EachByItself]
 
 
-class BatchBody(BaseModel):
+class BatchBody(StrictBody):
     """Jobs to be made. Each is checked by itself, as a submit of its own would be."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     jobs: list[OneJob] = Field(min_length=1, max_length=MOST, description="In this order.")
 
@@ -98,7 +96,7 @@ class _Batch:
     status_code=207,
     response_model=BatchAnswer,
     responses=documented(*REFUSALS),
-    openapi_extra=json_body(BatchBody),
+    openapi_extra=described(BatchBody),
 )
 async def submit_batch(
     request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
@@ -108,10 +106,7 @@ async def submit_batch(
     One Idempotency-Key stands for the whole batch: sent again, it makes no job twice.
     """
     key = plain_key(idempotency_key)
-    try:
-        body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY, LENIENT_DIGITS))
-    except ValidationError as error:
-        raise Problem("invalid_request", errors=shape_errors(error)) from None
+    body = await read_body(request, BatchBody, MAX_BATCH_BODY, LENIENT_DIGITS)
     others = len(body.jobs) - 1  # the request itself has been counted as one submit
     if others:
         await limits.count(request, edge.limiter, counted_as(identity), "submit", cost=others)
