@@ -20,7 +20,7 @@ from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api import limits
 from ingest.api.bodies import BatchAnswer, Json
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.jobs import REFUSALS, hand_over
@@ -96,7 +96,7 @@ class _Batch:
     status_code=207,
     response_model=BatchAnswer,
     responses=documented(*REFUSALS),
-    openapi_extra=described(BatchBody),
+    openapi_extra=json_body(BatchBody),
 )
 async def submit_batch(
     request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None

@@ -158,6 +158,21 @@ class EventBody(Body):
     occurred_at: Moment = Field(description="When.")
 
 
+class StreamedEvent(Body):
+    """One event of a stream, as an EventSource has it; lines that begin with a colon are none."""
+
+    event: str = Field(
+        "message",
+        description="What happened, as `kind` in a timeline; `progress`; or `open`, at the start.",
+    )
+    data: str = Field(
+        description="One JSON object, with `job_id` and what happened.",
+        json_schema_extra={"contentMediaType": "application/json"},
+    )
+    id: str = Field("", description="Goes into `Last-Event-ID`: the stream goes on after it.")
+    retry: Count = Field(0, description="Milliseconds to wait before coming back.")
+
+
 class Timeline(Body):
     """What happened to a job."""
 

@@ -19,7 +19,7 @@ _DEADLINE: Final = 10.0
 B = TypeVar("B", bound=StrictBody)
 
 
-def described(model: type[StrictBody]) -> dict[str, Any]:
+def json_body(model: type[StrictBody]) -> dict[str, Any]:
     """What a route's ``openapi_extra`` says of a body that it reads itself."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.telemetry import traceparent
 from ingest import cursor
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.path_ids import DELIVERY, DeliveryId, EndpointId
@@ -120,7 +120,7 @@ async def replay_delivery(
     "/replay",
     status_code=202,
     response_model=ReplayView,
-    openapi_extra=described(ReplayBody),
+    openapi_extra=json_body(ReplayBody),
     responses=documented("not_found", "webhook_disabled"),
 )
 async def replay_since(

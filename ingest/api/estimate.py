@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ingest.api.bodies import Json, QueuePlace
-from ingest.api.body import described, read_object
+from ingest.api.body import json_body, read_object
 from ingest.api.edge import UsesEdge, WritesJobs
 from ingest.api.moderated import allow
 from ingest.api.problems import Problem, documented
@@ -46,7 +46,7 @@ class Estimate(Body):
 @router.post(
     "/estimate",
     response_model=Estimate,
-    openapi_extra=described(SubmitBody),
+    openapi_extra=json_body(SubmitBody),
     responses=documented("prompt_blocked"),
 )
 async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -> Response:

@@ -26,10 +26,10 @@ router: Final = APIRouter(tags=["events"])
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": (
-            "Server-sent events. Each is named for the kind of its job event, or `progress`; its "
-            "data is one JSON object with `job_id`; its id goes into `Last-Event-ID`."
+            "Server-sent events, each as the schema has it. Each is named for the kind of its job "
+            "event, or `progress`."
         ),
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/StreamedEvent"}}},
     }
 }
 #: Longest id that is looked at, and what its characters are.

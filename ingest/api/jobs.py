@@ -15,7 +15,7 @@ from starlette.responses import Response
 from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest.api.bodies import NOT_MODIFIED, JobBody, Json, Timeline
-from ingest.api.body import described, read_object
+from ingest.api.body import json_body, read_object
 from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge
 from ingest.api.etag import tagged
 from ingest.api.idempotency import IdempotencyKey, plain_key
@@ -65,7 +65,7 @@ def job_uuid(text: str) -> uuid.UUID:
     status_code=202,
     response_model=JobBody,
     responses=documented(*REFUSALS, "job_conflict"),
-    openapi_extra=described(SubmitBody),
+    openapi_extra=json_body(SubmitBody),
 )
 async def submit_job(
     request: Request,

@@ -12,7 +12,8 @@ from ingest.shapes import PRINTABLE, WHOLE
 from schemas.job import TENANT
 
 _DAY: Final = 86_400
-_Life = Annotated[int, WHOLE, Field(ge=60, le=3650 * _DAY)]
+_Life = Annotated[int, Field(ge=60, le=3650 * _DAY), WHOLE]
+_Overlap = Annotated[int, Field(ge=0, le=30 * _DAY), WHOLE]
 _Scopes = Annotated[list[Action], Field(min_length=1, max_length=len(ACTIONS))]
 #: No scope lies beyond the role.
 _WITHIN: Final[dict[str, Any]] = {
@@ -52,9 +53,7 @@ class KeyBody(StrictBody):
 class RotateBody(StrictBody):
     """How a key's secret is replaced."""
 
-    overlap_s: Annotated[int, WHOLE] = Field(
-        _DAY, ge=0, le=30 * _DAY, description="Seconds for which the old secret is valid too."
-    )
+    overlap_s: _Overlap = Field(_DAY, description="Seconds for which the old secret is valid too.")
     expires_in_s: _Life | None = Field(
         None,
         description="Seconds until the new secret expires; when left out, when the old one would.",

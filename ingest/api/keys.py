@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import ReadsKeys, UsesEdge, WritesKeys
 from ingest.api.key_bodies import KeyBody, KeyMade, KeyPage, KeyShown, RightsBody, RotateBody
 from ingest.api.path_ids import KeyId
@@ -71,7 +71,7 @@ async def _locked(connection: AsyncConnection, key_id: uuid.UUID) -> RowMapping:
     "",
     status_code=201,
     response_model=KeyMade,
-    openapi_extra=described(KeyBody),
+    openapi_extra=json_body(KeyBody),
 )
 async def create_key(
     request: Request, response: Response, edge: UsesEdge, identity: WritesKeys
@@ -135,7 +135,7 @@ async def get_key(key_id: KeyId, edge: UsesEdge, identity: ReadsKeys) -> KeyShow
 @router.put(
     "/{key_id}/rights",
     response_model=KeyShown,
-    openapi_extra=described(RightsBody),
+    openapi_extra=json_body(RightsBody),
     responses=documented("not_found", "key_ended"),
 )
 async def change_key(
@@ -162,7 +162,7 @@ async def change_key(
 @router.post(
     "/{key_id}/rotate",
     response_model=KeyMade,
-    openapi_extra=described(RotateBody),
+    openapi_extra=json_body(RotateBody),
     responses=documented("not_found", "key_ended"),
 )
 async def rotate_key(

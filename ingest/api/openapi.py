@@ -20,6 +20,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from infra.settings import Settings
+from ingest.api.bodies import StreamedEvent
 from ingest.api.deprecation import Deprecation
 from ingest.api.edge import Allowed
 from ingest.api.problems import MEDIA_TYPE, ProblemBody, RuleBroken, documented
@@ -32,6 +33,8 @@ Document = dict[str, Any]
 COMMITTED: Final = "openapi.json"
 RELEASED: Final = "openapi.released.json"
 
+#: Models of answers that the framework does not see.
+_UNNAMED: Final = (ProblemBody, RuleBroken, StreamedEvent, errors.ErrorBody, errors.ErrorDetail)
 _SCHEMAS: Final = "#/components/schemas/"
 #: Routes that need no credential.
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/v1/openapi.json"})
@@ -125,7 +128,7 @@ def document(app: FastAPI, settings: Settings, deprecated: Mapping[str, Deprecat
     """
     made = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=app.summary)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (ProblemBody, RuleBroken, errors.ErrorBody, errors.ErrorDetail):
+    for model in _UNNAMED:
         schemas[model.__name__] = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schemas[model.__name__].pop("$defs", None)
     made["components"]["securitySchemes"] = _SECURITY

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import UsesEdge, WritesKeys
 from ingest.api.problems import Problem
 from ingest.models import Body, Moment, StrictBody
@@ -35,7 +35,7 @@ class RevocationShown(Body):
     )
 
 
-@router.post("", response_model=RevocationShown, openapi_extra=described(RevocationBody))
+@router.post("", response_model=RevocationShown, openapi_extra=json_body(RevocationBody))
 async def revoke_subject(request: Request, edge: UsesEdge, identity: WritesKeys) -> RevocationShown:
     """Refuse all tokens that the subject was given up to now, at once. Its jobs go on."""
     body = await read_body(request, RevocationBody)

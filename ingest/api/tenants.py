@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import ReadsTenants, UsesEdge, WritesTenants
 from ingest.api.path_ids import TenantId
 from ingest.api.problems import Problem, documented
@@ -21,6 +21,7 @@ from schemas.records import Tenant
 
 router: Final = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 _MOST: Final = 1_000_000
+_Number = Annotated[int, Field(ge=1, le=_MOST), WHOLE]
 
 
 class TenantBody(StrictBody):
@@ -29,12 +30,8 @@ class TenantBody(StrictBody):
     rate_per_s: float | None = Field(
         None, gt=0, le=_MOST, description="Admissions per second, sustained."
     )
-    burst: Annotated[int, WHOLE] | None = Field(
-        None, ge=1, le=_MOST, description="Admissions at once."
-    )
-    max_in_flight: Annotated[int, WHOLE] | None = Field(
-        None, ge=1, le=_MOST, description="Jobs waiting or running at once."
-    )
+    burst: _Number | None = Field(None, description="Admissions at once.")
+    max_in_flight: _Number | None = Field(None, description="Jobs waiting or running at once.")
     weight: float = Field(
         1.0, gt=0, le=1000, description="Share of the GPUs against other tenants."
     )
@@ -108,7 +105,7 @@ def _check(tenant_id: str) -> None:
 @router.put(
     "/{tenant_id}",
     response_model=TenantShown,
-    openapi_extra=described(TenantBody),
+    openapi_extra=json_body(TenantBody),
     responses=documented("not_found"),
 )
 async def put_tenant(

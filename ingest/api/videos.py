@@ -18,8 +18,7 @@ from starlette.responses import Response
 from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api.bodies import NOT_MODIFIED
-from ingest.api.body import described as json_body
-from ingest.api.body import read_object
+from ingest.api.body import json_body, read_object
 from ingest.api.deletion import erase
 from ingest.api.edge import (
     Edge,
@@ -54,9 +53,7 @@ _COUNT: Final = re.compile(r"[0-9]{1,4}")
 _POLL: Final = "openai-poll-after-ms"
 #: What is said of a body that may come in two ways.
 _BODY: Final = json_body(creating.VideoBody)
-_BODY["requestBody"]["content"] |= {
-    "multipart/form-data": {"schema": creating.VideoBody.model_json_schema()}
-}
+_BODY["requestBody"]["content"] |= {"multipart/form-data": {"schema": creating.form_schema()}}
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {

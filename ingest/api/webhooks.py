@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.api.body import described, read_body
+from ingest.api.body import json_body, read_body
 from ingest.api.edge import Edge, ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
 from ingest.api.path_ids import EndpointId
@@ -39,7 +39,7 @@ router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     "",
     status_code=201,
     response_model=NewSecretView,
-    openapi_extra=described(EndpointBody),
+    openapi_extra=json_body(EndpointBody),
     responses=documented("too_many_endpoints"),
 )
 async def add_webhook(
@@ -83,7 +83,7 @@ async def get_webhook(
 @router.patch(
     "/{endpoint_id}",
     response_model=EndpointView,
-    openapi_extra=described(EndpointChange),
+    openapi_extra=json_body(EndpointChange),
     responses=documented("not_found"),
 )
 async def change_webhook(

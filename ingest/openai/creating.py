@@ -11,12 +11,22 @@ from pydantic import Field, ValidationError, WithJsonSchema
 
 from ingest.models import StrictBody, Time
 from ingest.openai import mapping
-from ingest.shapes import Guidance, Labels, NegativePrompt, Prompt, Retention, Seed, Steps, WebUrl
+from ingest.shapes import (
+    PRINTABLE,
+    Guidance,
+    Labels,
+    NegativePrompt,
+    Prompt,
+    Retention,
+    Seed,
+    Steps,
+    WebUrl,
+)
 from ingest.submission import InvalidSubmission, shape_errors
-from schemas.job import Violation
+from schemas.job import MAX_METADATA_BYTES, Violation
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
-_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _OWN: Final = ("model", "seconds", "size", "input_reference")
 _METADATA: Final = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 _NO_REFERENCE: Final = "Mochi-1 makes videos from text alone: leave it out."
@@ -63,6 +73,25 @@ class VideoBody(StrictBody):
     retention_s: Retention | None = Field(None, description="Seconds to keep the video.")
     webhook_url: WebUrl | None = Field(None, description="Gets the terminal event, signed.")
     metadata: Labels | None = Field(None, description="Labels, given back as they are.")
+
+
+def form_schema() -> dict[str, Any]:
+    """The JSON Schema of a form: it has no null, and its labels are fields ``metadata[NAME]``."""
+    schema = VideoBody.model_json_schema()
+    fields = {
+        name: _present(field)
+        for name, field in schema["properties"].items()
+        if name not in {"input_reference", "metadata"}
+    }
+    label = {"type": "string", "maxLength": MAX_METADATA_BYTES, "pattern": PRINTABLE}
+    labels = {r"^metadata\[[A-Za-z0-9._-]{1,64}\]$": label | {"description": "A label."}}
+    return schema | {"title": "VideoForm", "properties": fields, "patternProperties": labels}
+
+
+def _present(field: dict[str, Any]) -> dict[str, Any]:
+    some = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    said = {name: value for name, value in field.items() if name not in {"anyOf", "default"}}
+    return said | ({"anyOf": some} if len(some) > 1 else some[0] if some else {})
 
 
 def _shown(name: str) -> str:
@@ -164,6 +193,6 @@ def _typed(name: str, text: str) -> Any:
         return text == "true"
     if int in kinds and _INTEGER.fullmatch(text):
         return int(text)
-    if float in kinds and _NUMBER.fullmatch(text):
+    if kinds & {int, float} and _NUMBER.fullmatch(text):
         return float(text)
     return text

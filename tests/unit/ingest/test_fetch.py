@@ -16,7 +16,7 @@ from ingest.api.problems import Problem
 
 @pytest.fixture
 async def edge() -> AsyncIterator[Edge]:
-    made = Edge(Settings(), unready)
+    made = Edge(Settings(kafka_tenant="field"), unready)
     yield made
     await made.close()
 
