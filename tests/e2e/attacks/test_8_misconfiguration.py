@@ -7,7 +7,7 @@ import pytest
 
 from infra.stack import Stack
 from tests.e2e.attacks.conftest import Raw
-from tests.support.api import Api
+from tests.support.api import SMALL, Api
 
 HOST = b"host: 127.0.0.1\r\n"
 HIDDEN = b"GET /v1/keys HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -69,7 +69,7 @@ def test_an_odd_method_is_refused(raw: Raw, method: bytes) -> None:
 
 def test_line_breaks_in_names_split_no_header(api: Api) -> None:
     metadata = {"a\r\nset-cookie: x=1": "b\r\nset-cookie: y=1"}
-    answer = api.http.post("/v1/jobs", json={"prompt": "a fox", "metadata": metadata})
+    answer = api.http.post("/v1/jobs", json={"prompt": "a fox", **SMALL, "metadata": metadata})
     assert "set-cookie" not in answer.headers
     split = api.http.get("/v1/jobs/%0d%0aset-cookie:%20x=1/video")
     assert split.status_code == 404
