@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from opentelemetry.trace import SpanKind
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from infra.crash import crash_point
@@ -43,6 +44,8 @@ REFUSALS: Final = (
     "idempotency_in_flight",
     "overloaded",
 )
+#: Paths beside the jobs' own that are no job's.
+_VERBS: Final = frozenset({"batch"})
 
 #: What the store refuses, and what the client is told.
 CONFLICTS: Final[dict[type[Exception], str]] = {
@@ -57,7 +60,14 @@ PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"fo
 
 
 def job_uuid(text: str) -> uuid.UUID:
-    """The id in a path. What is no UUID in canonical form is no job."""
+    """The id in a path. What is no UUID in canonical form is no job.
+
+    Raises:
+        Problem: not_found.
+        HTTPException: the path is that of a verb, which takes other methods.
+    """
+    if text in _VERBS:
+        raise HTTPException(405)
     job_id = canonical_job_id(text)
     if job_id is None:
         raise Problem("not_found")
