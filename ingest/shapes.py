@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from schemas.job import (
     DEFAULT_POOL,
@@ -62,6 +62,14 @@ def web_url(url: str) -> bool:
     return _URL.fullmatch(url) is not None and valid_url(url)
 
 
+def integral(value: object) -> object:
+    """An integer that is written as 64.0 or 6.4e1: JSON Schema knows no difference."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE: Final = BeforeValidator(integral)
+
+
 def _shown(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema(schema)
 
@@ -73,15 +81,15 @@ NegativePrompt = Annotated[
     str, _shown(type="string", maxLength=MAX_PROMPT_BYTES, pattern=PRINTABLE)
 ]
 Width = Annotated[
-    int, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_WIDTH, multipleOf=SIDE_STEP)
+    int, _WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_WIDTH, multipleOf=SIDE_STEP)
 ]
 Height = Annotated[
-    int, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_HEIGHT, multipleOf=SIDE_STEP)
+    int, _WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_HEIGHT, multipleOf=SIDE_STEP)
 ]
-Frames = Annotated[int, _shown(type="integer", enum=list(range(1, MAX_FRAMES + 1, 6)))]
-Steps = Annotated[int, _shown(type="integer", minimum=MIN_STEPS, maximum=MAX_STEPS)]
+Frames = Annotated[int, _WHOLE, _shown(type="integer", enum=list(range(1, MAX_FRAMES + 1, 6)))]
+Steps = Annotated[int, _WHOLE, _shown(type="integer", minimum=MIN_STEPS, maximum=MAX_STEPS)]
 Guidance = Annotated[float, _shown(type="number", minimum=0, maximum=MAX_GUIDANCE)]
-Seed = Annotated[int, _shown(type="integer", minimum=0, maximum=MAX_SEED)]
+Seed = Annotated[int, _WHOLE, _shown(type="integer", minimum=0, maximum=MAX_SEED)]
 Pool = Annotated[str, _shown(type="string", enum=[DEFAULT_POOL])]
 JobId = Annotated[
     str,
@@ -91,7 +99,7 @@ JobId = Annotated[
         pattern="^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
     ),
 ]
-Retention = Annotated[int, _shown(type="integer", minimum=60, maximum=MAX_RETENTION_S)]
+Retention = Annotated[int, _WHOLE, _shown(type="integer", minimum=60, maximum=MAX_RETENTION_S)]
 WebUrl = Annotated[str, _shown(type="string", format="uri", maxLength=MAX_URL, pattern=URL)]
 _LABEL_TEXT: Final = {"type": "string", "maxLength": MAX_METADATA_BYTES, "pattern": PRINTABLE}
 Labels = Annotated[

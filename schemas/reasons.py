@@ -56,7 +56,7 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "unsupported": ReasonSpec(
         404, "Mochi-1 makes videos from text alone", "Create a video from a prompt instead."
     ),
-    "job_deleted": ReasonSpec(410, "The job was deleted", "Submit another one."),
+    "job_deleted": ReasonSpec(404, "The job was deleted", "Submit another one."),
     "video_expired": ReasonSpec(
         410, "The video is kept no longer", "Submit it again, with a longer retention_s."
     ),

@@ -190,7 +190,7 @@ def _result(outcome: Outcome, new: list[store.Row], *, again: bool) -> dict[str,
     if isinstance(outcome, store.JobConflict):
         return Problem("job_conflict")
     if isinstance(outcome, store.JobDeleted):
-        return Problem("job_deleted")
+        return Problem("job_conflict", "The id is that of a job that was deleted.")
     if outcome.created:
         new.append(outcome.row)
     return job_json(as_submitted(outcome.row) if again else outcome.row)

@@ -156,6 +156,39 @@ class Timeline(Body):
     data: list[EventBody] = Field(description="Its events, in the log's order.")
 
 
+class ManifestSpec(Body):
+    """What decides the picture."""
+
+    prompt: str = Field(description="What to render.")
+    negative_prompt: str = Field(description="What to avoid.")
+    width: Count = Field(description="Pixels.")
+    height: Count = Field(description="Pixels.")
+    num_frames: Count = Field(description="Frames.")
+    num_inference_steps: Count = Field(description="Denoising steps.")
+    guidance_scale: float = Field(description="How closely the prompt is followed.")
+    seed: Count = Field(description="Of the first noise.")
+
+
+class ManifestBody(BaseModel):
+    """What it takes to render the video again and compare, as it was sealed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: Count = Field(description="Of this form.")
+    job_id: UUID = Field(description="The job.")
+    attempt: Count = Field(description="The attempt that made the video.")
+    spec: ManifestSpec = Field(description="What decides the picture.")
+    spec_digest: Sha256 = Field(description="SHA-256 of the canonical spec.")
+    fps: Count = Field(description="Frames a second.")
+    frames_sha256: Sha256 | None = Field(description="SHA-256 of the raw frames.")
+    resumed_from: Count = Field(description="Steps that came from a checkpoint.")
+    model: str = Field(description="The model and its revision.")
+    device: str = Field(description="What it ran on.")
+    dtype: str = Field(description="Precision.")
+    fingerprint: str = Field(description="Of the renderer.")
+    libraries: dict[str, str] = Field(description="Versions, by name.")
+
+
 class Deletion(Body):
     """A deleted job: it is gone for every other route; what is left of it is being erased."""
 

@@ -30,7 +30,7 @@ _ERASED: Final[dict[int | str, dict[str, Any]]] = {
     responses=documented("not_found") | _ERASED,
 )
 async def delete_job(job_id: PathId, edge: UsesEdge, identity: WritesJobs) -> Response:
-    """Delete the job: from now on it is a 410, and its place in lists is gone.
+    """Delete the job: from now on it is not found, and in no list.
 
     A running render is stopped. The prompt goes from the database at once; video and checkpoints
     go once the job's end is known. Repeat it to ask: 202 while something is left, then 204.

@@ -11,9 +11,10 @@ import aiohttp
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from ingest.api.bodies import ManifestBody
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
 from ingest.api.jobs import PathId, job_row
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, documented
 from ingest.api.video import artifact_of
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -23,7 +24,11 @@ _LINK_SECONDS: Final = 60
 _VIDEO: Final = ".mp4"
 
 
-@router.get("/{job_id}/manifest", response_model=None)
+@router.get(
+    "/{job_id}/manifest",
+    response_model=ManifestBody,
+    responses=documented("not_found", "job_deleted", "video_not_ready", "video_expired"),
+)
 async def get_manifest(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """The manifest beside the finished video, as it was sealed; its ETag is its SHA-256."""
     row = await job_row(edge, identity.tenant_id, job_id)

@@ -144,6 +144,8 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
             if f"`{code}`" not in known["description"]:
                 known["description"] += f" {line.rstrip('.')}."
     for status, answer in responses.items():
+        if status < "400" and answer.get("content") == {"application/json": {"schema": {}}}:
+            del answer["content"]
         for name, (says, schema, of) in _HEADERS.items():
             if of(path, method, status):
                 told = {"description": says, "required": True, "schema": schema}

@@ -8,10 +8,12 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from opentelemetry import trace
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from ingest.openai import errors as openai
@@ -154,9 +156,21 @@ async def _problem(_: Request, error: Problem) -> Response:
     return answer(error)
 
 
-async def _framework(_: Request, error: HTTPException) -> Response:
+async def _framework(request: Request, error: HTTPException) -> Response:
     code = _OF_STATUS.get(error.status_code, "internal")
+    if code == "method_not_allowed":
+        return answer(Problem(code), {"Allow": ", ".join(_methods(request))})
     return answer(Problem(code), error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path's routes take, of all routes: the framework names the first one's alone."""
+    found: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        regex, _, _ = compile_path(route.path or "")
+        if regex.match(request.scope["path"]):
+            found |= set(route.methods or ())
+    return sorted(found)
 
 
 async def _validation(_: Request, error: RequestValidationError) -> Response:

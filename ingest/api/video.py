@@ -46,7 +46,10 @@ async def get_video(
     job_id: PathId,
     edge: UsesEdge,
     identity: ReadsJobs,
-    delivery: Annotated[Literal["redirect", "stream"], Query()] = "redirect",
+    delivery: Annotated[
+        Literal["redirect", "stream"],
+        Query(description="redirect: a link; stream: the MP4, through this service."),
+    ] = "redirect",
 ) -> Response:
     """The finished video: 307 to a link, or with ``delivery=stream`` the MP4 itself."""
     row = await job_row(edge, identity.tenant_id, job_id)

@@ -89,7 +89,6 @@ RetryCount = Annotated[
     responses=described(
         *REFUSALS,
         "job_conflict",
-        "job_deleted",
         "prompt_blocked",
         "rate_limited",
     ),
@@ -148,7 +147,7 @@ async def _commit(
             return await creates.submit(edge.database, row, create)
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem(CONFLICTS[type(error)]) from None
+        raise Problem(*CONFLICTS[type(error)]) from None
 
 
 def _retries(text: str | None) -> int:
@@ -170,7 +169,7 @@ async def list_videos(
     after: Annotated[
         str | None, Query(description="The last one's id.", json_schema_extra={"format": "uuid"})
     ] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    limit: Annotated[int, Query(ge=0, le=100, description="At most so many.")] = 20,
     order: Annotated[
         Literal["asc", "desc"], Query(description="By age; desc: newest first.")
     ] = "desc",
@@ -278,7 +277,9 @@ async def get_content(
     video_id: PathId,
     edge: UsesEdge,
     identity: ReadsJobs,
-    variant: Annotated[Literal["video", "thumbnail", "spritesheet"], Query()] = "video",
+    variant: Annotated[
+        Literal["video", "thumbnail", "spritesheet"], Query(description="Which of them.")
+    ] = "video",
 ) -> Response:
     """The video or a picture of it. It never redirects: a client's key stays with this service."""
     row = await job_row(edge, identity.tenant_id, video_id)

@@ -127,7 +127,7 @@ async def list_deliveries(
     endpoint_id: PathId,
     edge: UsesEdge,
     identity: ReadsWebhooks,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
 ) -> Response:
     """The endpoint's newest deliveries."""
     found = job_uuid(endpoint_id)
