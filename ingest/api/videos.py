@@ -52,9 +52,7 @@ _COUNT: Final = re.compile(r"[0-9]{1,4}")
 _POLL: Final = "openai-poll-after-ms"
 #: What is said of a body that may come in two ways.
 _BODY: Final = json_body(creating.VideoBody)
-_BODY["requestBody"]["content"] |= {
-    "multipart/form-data": {"schema": creating.VideoBody.model_json_schema()}
-}
+_BODY["requestBody"]["content"] |= {"multipart/form-data": {"schema": creating.form_schema()}}
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {
