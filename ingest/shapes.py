@@ -49,10 +49,10 @@ _IPV6: Final = "|".join(
         r"::(?:[Ff]{4}:)?(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)[.]){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)",
     ]
 )
-#: http or https, without a password and without a fragment.
+#: http or https in the characters of RFC 3986, without a password and without a fragment.
 URL: Final = (
     rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9][A-Za-z0-9._~-]*|\[(?:{_IPV6})\])"
-    rf"(?::{_PORT})?(?:[/?][!\"$-~]*)?$"
+    rf"(?::{_PORT})?(?:[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{{2}})*)?$"
 )
 _URL: Final = re.compile(URL)
 

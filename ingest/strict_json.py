@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import partial
 from typing import Any, Final
 
-_MAX_DIGITS: Final = 20
+#: As many as an integer that a field could hold has.
+MAX_DIGITS: Final = 20
+#: As many as the largest double has: for bodies of which a part may be nonsense by itself.
+LENIENT_DIGITS: Final = 309
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -19,8 +23,12 @@ class MalformedJson(ValueError):
     """The bytes are not one JSON object; the message names the defect, never the content."""
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, digits: int = MAX_DIGITS) -> dict[str, Any]:
     """The JSON object in ``body``.
+
+    Args:
+        body: As it was sent.
+        digits: As many as an integer may have.
 
     Raises:
         MalformedJson: it is anything else.
@@ -34,7 +42,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
-            parse_int=_integer,
+            parse_int=partial(_integer, digits),
             parse_float=_finite,
         )
         if _SURROGATE.search(body):
@@ -63,9 +71,9 @@ def _no_constant(name: str) -> Any:
     raise MalformedJson(f"{name} is not JSON")
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise MalformedJson(f"a number of more than {_MAX_DIGITS} digits")
+def _integer(most: int, digits: str) -> int:
+    if len(digits) > most:
+        raise MalformedJson(f"a number of more than {most} digits")
     return int(digits)
 
 

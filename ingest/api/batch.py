@@ -27,6 +27,7 @@ from ingest.api.problems import Problem, content_of, documented
 from ingest.metrics import SUBMITTED
 from ingest.store import jobs as store
 from ingest.store.batch import Outcome, submit_many
+from ingest.strict_json import LENIENT_DIGITS
 from ingest.submission import (
     InvalidSubmission,
     Submission,
@@ -110,7 +111,7 @@ async def submit_batch(
     """
     key = plain_key(idempotency_key)
     try:
-        body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY))
+        body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY, LENIENT_DIGITS))
     except ValidationError as error:
         raise Problem("invalid_request", errors=shape_errors(error)) from None
     if await edge.overloaded():

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from ingest.api.problems import Problem
-from ingest.strict_json import MalformedJson, parse_object
+from ingest.strict_json import MAX_DIGITS, MalformedJson, parse_object
 
 MAX_BODY: Final = 64 * 1024
 _DEADLINE: Final = 10.0
@@ -30,12 +30,15 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_object(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
+async def read_object(
+    request: Request, most: int = MAX_BODY, digits: int = MAX_DIGITS
+) -> dict[str, Any]:
     """The JSON object in the body.
 
     Args:
         request: With a body that nobody has read.
         most: Bytes that are taken.
+        digits: As many as an integer in it may have.
 
     Raises:
         Problem: unsupported_media_type, body_too_large, request_timeout or malformed_body.
@@ -45,7 +48,7 @@ async def read_object(request: Request, most: int = MAX_BODY) -> dict[str, Any]:
         raise Problem("unsupported_media_type")
     try:
         async with asyncio.timeout(_DEADLINE):
-            return parse_object(await _bounded(request, most))
+            return parse_object(await _bounded(request, most), digits)
     except TimeoutError:
         raise Problem("request_timeout") from None
     except ClientDisconnect:

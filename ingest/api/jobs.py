@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from opentelemetry.trace import SpanKind
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from infra.crash import crash_point
@@ -48,6 +49,8 @@ REFUSALS: Final = (
     "idempotency_in_flight",
     "overloaded",
 )
+#: Paths beside the jobs' own that are no job's.
+_VERBS: Final = frozenset({"batch"})
 
 #: What the store refuses, and what the client is told.
 CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {
@@ -62,7 +65,14 @@ PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"fo
 
 
 def job_uuid(text: str) -> uuid.UUID:
-    """The id in a path. What is no UUID in canonical form is no job."""
+    """The id in a path. What is no UUID in canonical form is no job.
+
+    Raises:
+        Problem: not_found.
+        HTTPException: the path is that of a verb, which takes other methods.
+    """
+    if text in _VERBS:
+        raise HTTPException(405)
     job_id = canonical_job_id(text)
     if job_id is None:
         raise Problem("not_found")

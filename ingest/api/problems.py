@@ -164,13 +164,16 @@ async def _framework(request: Request, error: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path's routes take, of all routes: the framework names the first one's alone."""
-    found: set[str] = set()
+    """What the path takes: the framework names the methods of the first route alone that has it.
+
+    Of two templates that fit, the first in the router's order is the path's.
+    """
+    methods: dict[str, set[str]] = {}
     for route in iter_route_contexts(request.app.routes):
-        regex, _, _ = compile_path(route.path or "")
-        if regex.match(request.scope["path"]):
-            found |= set(route.methods or ())
-    return sorted(found)
+        path = route.path or ""
+        if path in methods or compile_path(path)[0].match(request.scope["path"]):
+            methods.setdefault(path, set()).update(route.methods or ())
+    return sorted(next(iter(methods.values()), ()))
 
 
 async def _validation(_: Request, error: RequestValidationError) -> Response:

@@ -90,4 +90,5 @@ def test_schemathesis_finds_nothing_on_any_route(edge: EdgeStack) -> None:
     calls, failures = found_by_schemathesis(f"http://127.0.0.1:{edge.port}", key)
     assert not failures, "\n\n".join(failures)
     documented = {f"{method.upper()} {path}" for path, method, _ in operations(read(COMMITTED))}
-    assert set(calls) >= documented
+    # What it reads the document from, it leaves out.
+    assert set(calls) >= documented - {"GET /v1/openapi.json"}

@@ -27,9 +27,10 @@ def test_what_is_left_out_or_null_stays_null() -> None:
     assert spec_digest(made.request) == spec_digest(JobRequested(tenant_id="kafka", prompt="x"))
 
 
-def test_an_integer_is_a_number_but_a_number_is_no_integer() -> None:
+def test_an_integer_is_a_number_and_a_whole_number_an_integer() -> None:
     assert submission({"prompt": "x", "guidance_scale": 4}, "t", NOW).request.guidance_scale == 4.0
-    assert broken(num_frames=7.0) == [("num_frames", "invalid")]
+    assert submission({"prompt": "x", "num_frames": 7.0}, "t", NOW).request.num_frames == 7
+    assert broken(num_frames=7.5) == [("num_frames", "invalid")]
     assert broken(width="64") == [("width", "invalid")]
     assert broken(seed=True) == [("seed", "invalid")]
 
