@@ -50,7 +50,7 @@ REFUSALS: Final = (
     "overloaded",
 )
 #: Paths beside the jobs' own that are no job's.
-_VERBS: Final = frozenset({"batch"})
+_VERBS: Final = frozenset({"batch", "characters", "edits", "extensions"})
 
 #: What the store refuses, and what the client is told.
 CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {

@@ -30,7 +30,7 @@ from ingest.api.edge import (
 )
 from ingest.api.form import ignore_body, read_form
 from ingest.api.idempotency import IdempotencyKey, plain_key
-from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row, job_uuid
+from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row
 from ingest.api.moderated import allow
 from ingest.api.previews import picture
 from ingest.api.problems import Problem
@@ -45,7 +45,7 @@ from ingest.store import creates, listing
 from ingest.store import jobs as store
 from ingest.store.keys import Identity
 from ingest.submission import InvalidSubmission, Submission, submission
-from schemas.job import Violation
+from schemas.job import Violation, canonical_job_id
 
 router: Final = APIRouter(prefix=ROOT, tags=["openai"])
 _COUNT: Final = re.compile(r"[0-9]{1,4}")
@@ -185,10 +185,10 @@ async def list_videos(
 
 
 def _listed(after: str) -> uuid.UUID:
-    try:
-        return job_uuid(after)
-    except Problem:  # what is no UUID is no video either
-        raise _unknown_after() from None
+    job_id = canonical_job_id(after)
+    if job_id is None:
+        raise _unknown_after()
+    return uuid.UUID(job_id)
 
 
 def _unknown_after() -> Problem:
