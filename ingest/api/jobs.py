@@ -45,14 +45,14 @@ REFUSALS: Final = (
     "overloaded",
 )
 #: Paths beside the jobs' own that are no job's.
-_VERBS: Final = frozenset({"batch"})
+_VERBS: Final = frozenset({"batch", "characters", "edits", "extensions"})
 
 #: What the store refuses, and what the client is told.
-CONFLICTS: Final[dict[type[Exception], str]] = {
-    store.KeyConflict: "idempotency_conflict",
-    store.KeyInFlight: "idempotency_in_flight",
-    store.JobConflict: "job_conflict",
-    store.JobDeleted: "job_conflict",
+CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {
+    store.KeyConflict: ("idempotency_conflict", None),
+    store.KeyInFlight: ("idempotency_in_flight", None),
+    store.JobConflict: ("job_conflict", None),
+    store.JobDeleted: ("job_conflict", "The id is that of a job that was deleted."),
 }
 
 #: A job's id in a path; what is none is no job.
@@ -127,7 +127,7 @@ async def _commit(
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem(CONFLICTS[type(error)]) from None
+        raise Problem(*CONFLICTS[type(error)]) from None
 
 
 async def hand_over(edge: Edge, row: store.Row) -> None:

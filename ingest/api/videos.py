@@ -30,7 +30,7 @@ from ingest.api.edge import (
 )
 from ingest.api.form import ignore_body, read_form
 from ingest.api.idempotency import IdempotencyKey, plain_key
-from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row, job_uuid
+from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row
 from ingest.api.moderated import allow
 from ingest.api.previews import picture
 from ingest.api.problems import Problem
@@ -45,16 +45,14 @@ from ingest.openai.mapping import poll_after_ms
 from ingest.store import creates, listing
 from ingest.store import jobs as store
 from ingest.submission import InvalidSubmission, Submission, submission
-from schemas.job import Violation
+from schemas.job import Violation, canonical_job_id
 
 router: Final = APIRouter(prefix=ROOT, tags=["openai"])
 _COUNT: Final = re.compile(r"[0-9]{1,4}")
 _POLL: Final = "openai-poll-after-ms"
 #: What is said of a body that may come in two ways.
 _BODY: Final = json_body(creating.VideoBody)
-_BODY["requestBody"]["content"] |= {
-    "multipart/form-data": {"schema": creating.VideoBody.model_json_schema()}
-}
+_BODY["requestBody"]["content"] |= {"multipart/form-data": {"schema": creating.form_schema()}}
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -89,7 +87,6 @@ RetryCount = Annotated[
     responses=described(
         *REFUSALS,
         "job_conflict",
-        "job_deleted",
         "prompt_blocked",
         "rate_limited",
     ),
@@ -148,7 +145,7 @@ async def _commit(
             return await creates.submit(edge.database, row, create)
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem(CONFLICTS[type(error)]) from None
+        raise Problem(*CONFLICTS[type(error)]) from None
 
 
 def _retries(text: str | None) -> int:
@@ -170,7 +167,7 @@ async def list_videos(
     after: Annotated[
         str | None, Query(description="The last one's id.", json_schema_extra={"format": "uuid"})
     ] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    limit: Annotated[int, Query(ge=0, le=100, description="At most so many.")] = 20,
     order: Annotated[
         Literal["asc", "desc"], Query(description="By age; desc: newest first.")
     ] = "desc",
@@ -188,10 +185,10 @@ async def list_videos(
 
 
 def _listed(after: str) -> uuid.UUID:
-    try:
-        return job_uuid(after)
-    except Problem:  # what is no UUID is no video either
-        raise _unknown_after() from None
+    job_id = canonical_job_id(after)
+    if job_id is None:
+        raise _unknown_after()
+    return uuid.UUID(job_id)
 
 
 def _unknown_after() -> Problem:
@@ -276,7 +273,9 @@ async def get_content(
     video_id: PathId,
     edge: UsesEdge,
     identity: ReadsJobs,
-    variant: Annotated[Literal["video", "thumbnail", "spritesheet"], Query()] = "video",
+    variant: Annotated[
+        Literal["video", "thumbnail", "spritesheet"], Query(description="Which of them.")
+    ] = "video",
 ) -> Response:
     """The video or a picture of it. It never redirects: a client's key stays with this service."""
     row = await job_row(edge, identity.tenant_id, video_id)

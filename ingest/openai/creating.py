@@ -16,7 +16,7 @@ from ingest.submission import InvalidSubmission, SubmitBody, shape_errors, time_
 from schemas.job import Violation
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
-_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _OWN: Final = ("model", "seconds", "size", "input_reference")
 _METADATA: Final = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 _NO_REFERENCE: Final = "Mochi-1 makes videos from text alone: leave it out."
@@ -65,6 +65,24 @@ class VideoBody(BaseModel):
     retention_s: Retention | None = Field(None, description="Seconds to keep the video.")
     webhook_url: WebUrl | None = Field(None, description="Gets the terminal event, signed.")
     metadata: Labels | None = Field(None, description="Labels, given back as they are.")
+
+
+def form_schema() -> dict[str, Any]:
+    """The JSON schema of a form: a form has no null, and labels are fields of their own."""
+    schema = VideoBody.model_json_schema()
+    fields = {
+        name: _present(of)
+        for name, of in schema["properties"].items()
+        if name not in {"metadata", "input_reference"}
+    }
+    about = "A video to be made, as a form; a label is a field named metadata[NAME]."
+    return schema | {"title": "VideoForm", "description": about, "properties": fields}
+
+
+def _present(of: dict[str, Any]) -> dict[str, Any]:
+    some = [variant for variant in of.get("anyOf", []) if variant != {"type": "null"}]
+    rest = {name: value for name, value in of.items() if name not in {"anyOf", "default"}}
+    return rest | (some[0] if len(some) == 1 else {"anyOf": some} if some else {})
 
 
 def _shown(name: str) -> str:

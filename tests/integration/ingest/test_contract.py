@@ -47,6 +47,9 @@ def _as_a_client_would(_: Any, case: Any) -> Any:
     headers = case.headers or {}
     for name in [name for name in headers if name.lower() == "idempotency-key"]:
         headers[name] = str(uuid.uuid4())
+    if isinstance(case.body, dict) and isinstance(case.body.get("expires_at"), str):
+        # Times that answers hold are tried here too, and lie behind.
+        case.body["expires_at"] = "2031-01-01T00:00:00Z"
     if case.operation.path == "/v1/jobs" and "cursor" in (case.query or {}):
         case.query["cursor"] = _cursor({**case.query, **case.query.get("metadata", {})})
     return case
