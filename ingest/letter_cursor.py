@@ -17,6 +17,8 @@ Place = tuple[datetime, int, str]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAYOUT: Final = struct.Struct(">Bqq16s")
 _VERSION: Final = 2
+#: What a cursor looks like.
+PATTERN: Final = f"^[A-Za-z0-9_-]{{{-(-_LAYOUT.size * 8 // 6)}}}$"
 
 
 def encode(place: Place) -> str:

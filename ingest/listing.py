@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.cursor import PATTERN as CURSOR
-from ingest.submission import time_of
+from ingest.models import Time
 from schemas.job import MAX_METADATA, MAX_METADATA_BYTES, Violation, printable
 from schemas.states import Status
 
@@ -29,12 +29,8 @@ class ListQuery(BaseModel):
     priority: list[Priority] = Field(
         [], max_length=3, description="Of this priority; again for more."
     )
-    created_after: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
-        None, description="Submitted then or later."
-    )
-    created_before: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
-        None, description="Submitted earlier."
-    )
+    created_after: Time | None = Field(None, description="Submitted then or later.")
+    created_before: Time | None = Field(None, description="Submitted earlier.")
     order: Literal["desc", "asc"] = Field("desc", description="desc: newest first; asc: oldest.")
     limit: int = Field(20, ge=1, le=100, description="At most so many.")
     cursor: str | None = Field(

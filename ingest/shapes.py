@@ -67,7 +67,8 @@ def integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_WHOLE: Final = BeforeValidator(integral)
+#: Of an integer: takes it in every form that JSON Schema calls one.
+WHOLE: Final = BeforeValidator(integral)
 
 
 def _shown(**schema: Any) -> WithJsonSchema:
@@ -81,15 +82,15 @@ NegativePrompt = Annotated[
     str, _shown(type="string", maxLength=MAX_PROMPT_BYTES, pattern=PRINTABLE)
 ]
 Width = Annotated[
-    int, _WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_WIDTH, multipleOf=SIDE_STEP)
+    int, WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_WIDTH, multipleOf=SIDE_STEP)
 ]
 Height = Annotated[
-    int, _WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_HEIGHT, multipleOf=SIDE_STEP)
+    int, WHOLE, _shown(type="integer", minimum=MIN_SIDE, maximum=MAX_HEIGHT, multipleOf=SIDE_STEP)
 ]
-Frames = Annotated[int, _WHOLE, _shown(type="integer", enum=list(range(1, MAX_FRAMES + 1, 6)))]
-Steps = Annotated[int, _WHOLE, _shown(type="integer", minimum=MIN_STEPS, maximum=MAX_STEPS)]
+Frames = Annotated[int, WHOLE, _shown(type="integer", enum=list(range(1, MAX_FRAMES + 1, 6)))]
+Steps = Annotated[int, WHOLE, _shown(type="integer", minimum=MIN_STEPS, maximum=MAX_STEPS)]
 Guidance = Annotated[float, _shown(type="number", minimum=0, maximum=MAX_GUIDANCE)]
-Seed = Annotated[int, _WHOLE, _shown(type="integer", minimum=0, maximum=MAX_SEED)]
+Seed = Annotated[int, WHOLE, _shown(type="integer", minimum=0, maximum=MAX_SEED)]
 Pool = Annotated[str, _shown(type="string", enum=[DEFAULT_POOL])]
 JobId = Annotated[
     str,
@@ -99,7 +100,7 @@ JobId = Annotated[
         pattern="^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
     ),
 ]
-Retention = Annotated[int, _WHOLE, _shown(type="integer", minimum=60, maximum=MAX_RETENTION_S)]
+Retention = Annotated[int, WHOLE, _shown(type="integer", minimum=60, maximum=MAX_RETENTION_S)]
 WebUrl = Annotated[str, _shown(type="string", format="uri", maxLength=MAX_URL, pattern=URL)]
 _LABEL_TEXT: Final = {"type": "string", "maxLength": MAX_METADATA_BYTES, "pattern": PRINTABLE}
 Labels = Annotated[

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from ingest.models import StrictBody, Time
 from ingest.shapes import (
     Frames,
     Guidance,
@@ -33,32 +33,14 @@ from ingest.shapes import (
 from schemas.job import DEFAULT_POOL, Violation, canonical_job_id, violations
 from schemas.records import JobRequested
 
-_RFC3339: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
-)
 _MAX_ERRORS: Final = 20
 _MAX_NAME: Final = 64
 #: pydantic's error types as the codes of this API; the rest are ``invalid``.
 _CODES: Final = {"missing": "missing", "extra_forbidden": "unknown_field"}
 
 
-def time_of(value: object) -> object:
-    """The time that RFC 3339 text says, in UTC; None stays None. Raises ValueError."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("an RFC 3339 time with its offset is expected")
-    parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value.upper()))
-    try:
-        return parsed.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a time between the years 1 and 9999 is expected") from None
-
-
-class SubmitBody(BaseModel):
+class SubmitBody(StrictBody):
     """One video to be made. All but the prompt may be left out or null: the default applies."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     prompt: Prompt = Field(description="What to render: at most 8192 bytes of UTF-8.")
     negative_prompt: NegativePrompt | None = Field(
@@ -73,7 +55,7 @@ class SubmitBody(BaseModel):
     pool: Pool | None = Field(None, description="Which GPUs; leave it out for the default.")
     priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
     job_id: JobId | None = Field(None, description="A UUID: the same one again is the same job.")
-    expires_at: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
+    expires_at: Time | None = Field(
         None, description="In the future: the job fails when it has not started by then."
     )
     retention_s: Retention | None = Field(None, description="Seconds to keep the video.")

@@ -43,7 +43,9 @@ MAX_RETENTION_S: Final = 365 * 86400
 MAX_METADATA, MAX_METADATA_BYTES, MAX_URL = 16, 512, 2048
 NAMESPACE: Final = uuid.UUID("6f0c1c52-6f0e-5d4e-9a63-8b7a3f6f2a10")
 
-_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: What a tenant's id looks like.
+TENANT: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_TENANT = re.compile(TENANT)
 _POOL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 # C0 and C1 controls but tab, newline and carriage return; lone surrogates cannot be UTF-8. Bidi
 # embeddings, overrides and isolates make a text read otherwise than it is rendered.
@@ -71,11 +73,6 @@ def canonical_job_id(text: str) -> str | None:
     except ValueError:
         return None
     return parsed if parsed == text.lower() else None
-
-
-def job_id_of_key(tenant_id: str, idempotency_key: str) -> str:
-    """The job id that one tenant's Idempotency-Key stands for."""
-    return str(uuid.uuid5(NAMESPACE, f"key\x00{tenant_id}\x00{idempotency_key}"))
 
 
 def event_id(job_id: str, kind: str, attempt: int) -> str:

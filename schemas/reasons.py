@@ -78,6 +78,7 @@ REASONS: Final[dict[str, ReasonSpec]] = {
     "webhook_disabled": ReasonSpec(
         409, "The endpoint is disabled", "Enable it first: PATCH it with `enabled`: true."
     ),
+    "too_many_endpoints": ReasonSpec(409, "Too many endpoints", "Remove one first."),
     "not_redrivable": ReasonSpec(
         409, "The dead letter cannot be redriven", "Submit the request again."
     ),

@@ -83,19 +83,19 @@ def create_app(settings: Settings, deprecated: Mapping[str, Deprecation] = DEPRE
     ):
         app.include_router(part.router)
     problems.install(app)
-    _describe(app, settings.pool, deprecated)
+    _describe(app, settings, deprecated)
     if deprecated:
         app.add_middleware(Deprecations, deprecated)
     app.add_middleware(Boundary, most_pending=settings.http_pending)
     return app
 
 
-def _describe(app: FastAPI, pool: str, deprecated: Mapping[str, Deprecation]) -> None:
+def _describe(app: FastAPI, settings: Settings, deprecated: Mapping[str, Deprecation]) -> None:
     """Have ``app`` describe itself as ``ingest/api/openapi.py`` does, once."""
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = openapi.document(app, pool, deprecated)
+            app.openapi_schema = openapi.document(app, settings, deprecated)
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign] # FastAPI's documented way

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
+from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
@@ -20,13 +20,14 @@ from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api import limits
 from ingest.api.bodies import BatchAnswer, Json
-from ingest.api.body import json_body, read_object
+from ingest.api.body import described, read_body
 from ingest.api.edge import Edge, SubmitsJobs, UsesEdge, counted_as
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.jobs import REFUSALS, hand_over
 from ingest.api.moderated import allow
 from ingest.api.problems import Problem, content_of, documented
 from ingest.metrics import SUBMITTED
+from ingest.models import StrictBody
 from ingest.store import jobs as store
 from ingest.store.batch import Outcome, submit_many
 from ingest.strict_json import LENIENT_DIGITS
@@ -34,11 +35,9 @@ from ingest.submission import (
     InvalidSubmission,
     Submission,
     SubmitBody,
-    shape_errors,
     submission,
 )
 from ingest.view import as_submitted, job_json
-from schemas.job import job_id_of_key
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 MOST: Final = 100
@@ -69,18 +68,17 @@ class _EachByItself:
 OneJob = Annotated[dict[str, Any], _EachByItself]
 
 
-class BatchBody(BaseModel):
+class BatchBody(StrictBody):
     """Jobs to be made. Each is checked by itself, as a submit of its own would be."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     jobs: list[OneJob] = Field(min_length=1, max_length=MOST, description="In this order.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch as it was asked for."""
+    """A batch as it was asked for; ``id`` is its own, and nobody is told it."""
 
+    id: uuid.UUID
     tenant_id: str
     bodies: list[dict[str, Any]]
     key: str | None
@@ -92,17 +90,13 @@ class _Batch:
             json.dumps(["batch", self.bodies], sort_keys=True).encode()
         ).hexdigest()
 
-    def key_of(self, index: int) -> str | None:
-        """The name of one of its jobs; no header's value holds a NUL."""
-        return None if self.key is None else f"{self.key}\x00{index}"
-
 
 @router.post(
     "/batch",
     status_code=207,
     response_model=BatchAnswer,
     responses=documented(*REFUSALS),
-    openapi_extra=json_body(BatchBody),
+    openapi_extra=described(BatchBody),
 )
 async def submit_batch(
     request: Request, edge: UsesEdge, identity: SubmitsJobs, idempotency_key: IdempotencyKey = None
@@ -112,17 +106,14 @@ async def submit_batch(
     One Idempotency-Key stands for the whole batch: sent again, it makes no job twice.
     """
     key = plain_key(idempotency_key)
-    try:
-        body = BatchBody.model_validate(await read_object(request, MAX_BATCH_BODY, LENIENT_DIGITS))
-    except ValidationError as error:
-        raise Problem("invalid_request", errors=shape_errors(error)) from None
+    body = await read_body(request, BatchBody, MAX_BATCH_BODY, LENIENT_DIGITS)
     others = len(body.jobs) - 1  # the request itself has been counted as one submit
     if others:
         await limits.count(request, edge.limiter, counted_as(identity), "submit", cost=others)
     if await edge.overloaded():
         SUBMITTED.labels("overloaded").inc()
         raise Problem("overloaded")
-    batch = _Batch(identity.tenant_id, body.jobs, key, datetime.now(UTC))
+    batch = _Batch(uuid.uuid4(), identity.tenant_id, body.jobs, key, datetime.now(UTC))
     results, new = await _commit(edge, batch, await _barred(edge, batch, identity.actor))
     if new:
         crash_point("after_submit_commit")
@@ -157,12 +148,11 @@ async def _commit(
         async with edge.connection() as connection:
             first = await _first_time(connection, batch)
             asked = [
-                barred.get(index)
-                or _checked(body, batch.tenant_id, first or batch.now, edge.settings.pool)
+                barred.get(index) or _checked(body, batch.tenant_id, first.at, edge.settings.pool)
                 for index, body in enumerate(batch.bodies)
             ]
             rows = [
-                _row(edge, batch, index, one)
+                _row(edge, batch, first.job_id, index, one)
                 for index, one in enumerate(asked)
                 if isinstance(one, Submission)
             ]
@@ -171,7 +161,7 @@ async def _commit(
         raise Problem("idempotency_in_flight") from None
     except store.KeyConflict:
         raise Problem("idempotency_conflict") from None
-    again = first is not None
+    again = first.job_id != batch.id
     new: list[store.Row] = []
     results = [
         one if isinstance(one, Problem) else _result(next(outcomes), new, again=again)
@@ -180,16 +170,19 @@ async def _commit(
     return results, new
 
 
-async def _first_time(connection: AsyncConnection, batch: _Batch) -> datetime | None:
-    """When the same batch came for the first time; None: this is it.
+async def _first_time(connection: AsyncConnection, batch: _Batch) -> store.KeyOfJob:
+    """When the same batch came for the first time, and the id that it was given then.
 
-    What was valid then is so again, though a time that it names may have passed.
+    What was valid then is so again, though a time that it names may have passed. Its jobs' ids come
+    from the batch's, which nobody knows: so nobody can guess them.
     """
+    this = store.KeyOfJob(batch.id, batch.now)
     if batch.key is None:
-        return None
-    of = uuid.UUID(job_id_of_key(batch.tenant_id, f"{batch.key}\x00"))
-    known = await store.claim_key(connection, batch.tenant_id, of, batch.key, batch.fingerprint())
-    return None if known is None else known.at
+        return this
+    known = await store.claim_key(
+        connection, batch.tenant_id, batch.id, batch.key, batch.fingerprint()
+    )
+    return known or this
 
 
 def _checked(
@@ -201,8 +194,10 @@ def _checked(
         return Problem("invalid_request", errors=error.errors)
 
 
-def _row(edge: Edge, batch: _Batch, index: int, asked: Submission) -> dict[str, Any]:
-    job_id = store.job_id_for(asked, batch.key_of(index))
+def _row(
+    edge: Edge, batch: _Batch, batch_id: uuid.UUID, index: int, asked: Submission
+) -> dict[str, Any]:
+    job_id = asked.request.job_id or str(uuid.uuid5(batch_id, str(index)))
     # A microsecond apart: lists show a batch in its order.
     now = batch.now + timedelta(microseconds=index)
     return store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())

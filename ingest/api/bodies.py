@@ -6,16 +6,16 @@ way out. That each dict fits its type is held by tests.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ingest.api.problems import ProblemBody
 from ingest.listing import Priority
+from ingest.models import Body, Moment
 from schemas.states import Status
 
 Phase = Literal[
@@ -45,12 +45,6 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-class Body(BaseModel):
-    """What every body has in common: a member that is not declared is a mistake here."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class ReasonBody(Body):
     """Why a job did not simply go on."""
 
@@ -74,10 +68,10 @@ class QueuePlace(Body):
     position: int = Field(
         description="1 is next, 0 has a GPU already; 10000 means 10000 or more.", ge=0
     )
-    expected_start_at: datetime | None = Field(
+    expected_start_at: Moment | None = Field(
         description="Null: no GPU works, or too many jobs are ahead."
     )
-    expected_finish_at: str | None = Field(description="Null as the start.")
+    expected_finish_at: Moment | None = Field(description="Null as the start.")
 
 
 class ArtifactBody(Body):
@@ -127,19 +121,19 @@ class JobBody(Body):
     artifact: ArtifactBody | None = Field(description="The finished video.")
     metadata: dict[str, str] = Field(description="The labels that it was submitted with.")
     webhook_url: str | None = Field(description="Told when it ends.")
-    expires_at: datetime | None = Field(description="It fails when it has not started by then.")
+    expires_at: Moment | None = Field(description="It fails when it has not started by then.")
     retention_s: int | None = Field(
         description="Seconds that its video is kept; null: the deployment decides."
     )
-    video_expires_at: datetime | None = Field(
+    video_expires_at: Moment | None = Field(
         description="From then on its video is gone; null: it has none, or it is kept for ever."
     )
     parent_job_id: UUID | None = Field(description="The job that this one does again.")
-    cancel_requested_at: datetime | None = Field(description="When it was asked to stop.")
-    created_at: datetime = Field(description="When it was submitted.")
-    updated_at: datetime = Field(description="When something last happened to it.")
-    started_at: datetime | None = Field(description="When its first attempt began.")
-    completed_at: datetime | None = Field(description="When it ended.")
+    cancel_requested_at: Moment | None = Field(description="When it was asked to stop.")
+    created_at: Moment = Field(description="When it was submitted.")
+    updated_at: Moment = Field(description="When something last happened to it.")
+    started_at: Moment | None = Field(description="When its first attempt began.")
+    completed_at: Moment | None = Field(description="When it ended.")
     links: JobLinks = Field(description="Where to go on.")
 
 
@@ -161,7 +155,7 @@ class EventBody(Body):
     attempt: Count = Field(description="Which attempt; 0: none.")
     slot: int | None = Field(description="Which GPU slot.")
     reason: ReasonBody | None = Field(description="Why.")
-    occurred_at: datetime = Field(description="When.")
+    occurred_at: Moment = Field(description="When.")
 
 
 class Timeline(Body):
@@ -184,7 +178,7 @@ class ManifestSpec(Body):
     seed: Count = Field(description="Of the first noise.")
 
 
-class ManifestBody(BaseModel):
+class ManifestBody(Body):
     """What it takes to render the video again and compare, as it was sealed."""
 
     model_config = ConfigDict(extra="allow")
@@ -210,7 +204,7 @@ class Deletion(Body):
     id: UUID = Field(description="The job's id.")
     object: Literal["job.deleted"] = Field(description="What this is.")
     deleted: Literal[True] = Field(description="It is not given out any more.")
-    deleted_at: datetime = Field(description="When it was deleted.")
+    deleted_at: Moment = Field(description="When it was deleted.")
 
 
 class BatchItem(Body):

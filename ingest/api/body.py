@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from ingest.api.problems import Problem
+from ingest.models import StrictBody
 from ingest.strict_json import MAX_DIGITS, MalformedJson, parse_object
+from ingest.submission import shape_errors
 
 MAX_BODY: Final = 64 * 1024
 _DEADLINE: Final = 10.0
-#: What may be wrong with a body before anybody looks into it.
-BODY_REFUSALS: Final = (
-    "malformed_body",
-    "request_timeout",
-    "body_too_large",
-    "unsupported_media_type",
-)
+B = TypeVar("B", bound=StrictBody)
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
+def described(model: type[StrictBody]) -> dict[str, Any]:
     """What a route's ``openapi_extra`` says of a body that it reads itself."""
-    schema = model.model_json_schema()
-    content = {"application/json": {"schema": schema}}
+    content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+async def read_body(
+    request: Request, model: type[B], most: int = MAX_BODY, digits: int = MAX_DIGITS
+) -> B:
+    """The body as ``model``; see :func:`read_object`.
+
+    Raises:
+        Problem: invalid_request, or what :func:`read_object` raises.
+    """
+    try:
+        return model.model_validate(await read_object(request, most, digits))
+    except ValidationError as error:
+        raise Problem("invalid_request", errors=shape_errors(error)) from None
 
 
 async def read_object(

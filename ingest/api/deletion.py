@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from ingest.api.bodies import Deletion, Json
 from ingest.api.edge import Edge, EndsJobs, UsesEdge
-from ingest.api.jobs import PathId, job_uuid, pass_on_cancel
+from ingest.api.jobs import job_uuid, pass_on_cancel
+from ingest.api.path_ids import JobId
 from ingest.api.problems import Problem, documented
 from ingest.identity.caller import Identity
 from ingest.store import audit, erasures
@@ -29,7 +30,7 @@ _ERASED: Final[dict[int | str, dict[str, Any]]] = {
     response_model=Deletion,
     responses=documented("not_found") | _ERASED,
 )
-async def delete_job(job_id: PathId, edge: UsesEdge, identity: EndsJobs) -> Response:
+async def delete_job(job_id: JobId, edge: UsesEdge, identity: EndsJobs) -> Response:
     """Delete the job: from now on it is not found, and in no list.
 
     A running render is stopped. The prompt goes from the database at once; video and checkpoints

@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.telemetry import traceparent
 from ingest import cursor
+from ingest.api.body import described, read_body
 from ingest.api.edge import ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
+from ingest.api.path_ids import DELIVERY, DeliveryId, EndpointId
 from ingest.api.problems import Problem, documented
-from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.api.webhook_models import (
     DeliveryList,
     DeliveryView,
@@ -29,7 +30,7 @@ from ingest.store import webhooks as endpoints
 from schemas.job import Violation
 
 router: Final = APIRouter(prefix="/v1/webhooks/{endpoint_id}", tags=["webhooks"])
-_ID: Final = re.compile(r"msg_[0-9a-f]{32}")
+_ID: Final = re.compile(DELIVERY)
 
 
 async def _endpoint(
@@ -46,15 +47,18 @@ async def _endpoint(
 @router.get(
     "/deliveries",
     response_model=DeliveryList,
-    responses=documented(*OF_CALLER, "not_found", "invalid_request"),
+    responses=documented("not_found"),
 )
 async def list_deliveries(
-    endpoint_id: str,
+    endpoint_id: EndpointId,
     edge: UsesEdge,
     identity: ReadsWebhooks,
     status: Annotated[store.Status | None, Query(description="Only those.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(alias="cursor", pattern=cursor.PATTERN)] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
+    after: Annotated[
+        str | None,
+        Query(alias="cursor", pattern=cursor.PATTERN, description="The next_cursor of a page."),
+    ] = None,
 ) -> DeliveryList:
     """The endpoint's deliveries with their attempts, newest first."""
     found = job_uuid(endpoint_id)
@@ -78,10 +82,10 @@ async def list_deliveries(
 @router.get(
     "/deliveries/{delivery_id}",
     response_model=DeliveryView,
-    responses=documented(*OF_CALLER, "not_found"),
+    responses=documented("not_found"),
 )
 async def get_delivery(
-    endpoint_id: str, delivery_id: str, edge: UsesEdge, identity: ReadsWebhooks
+    endpoint_id: EndpointId, delivery_id: DeliveryId, edge: UsesEdge, identity: ReadsWebhooks
 ) -> DeliveryView:
     """One delivery with its attempts."""
     found, wanted = job_uuid(endpoint_id), _delivery_id(delivery_id)
@@ -97,10 +101,10 @@ async def get_delivery(
     "/deliveries/{delivery_id}/replay",
     status_code=202,
     response_model=DeliveryView,
-    responses=documented(*OF_CALLER, "not_found", "webhook_disabled"),
+    responses=documented("not_found", "webhook_disabled"),
 )
 async def replay_delivery(
-    endpoint_id: str, delivery_id: str, edge: UsesEdge, identity: WritesWebhooks
+    endpoint_id: EndpointId, delivery_id: DeliveryId, edge: UsesEdge, identity: WritesWebhooks
 ) -> DeliveryView:
     """Send one delivery again, with the same webhook-id; one that is pending stays as it is."""
     found, wanted = job_uuid(endpoint_id), _delivery_id(delivery_id)
@@ -117,10 +121,10 @@ async def replay_delivery(
     status_code=202,
     response_model=ReplayView,
     openapi_extra=described(ReplayBody),
-    responses=documented(*OF_BODY, "not_found", "webhook_disabled"),
+    responses=documented("not_found", "webhook_disabled"),
 )
 async def replay_since(
-    endpoint_id: str, request: Request, edge: UsesEdge, identity: WritesWebhooks
+    endpoint_id: EndpointId, request: Request, edge: UsesEdge, identity: WritesWebhooks
 ) -> ReplayView:
     """Send what was made since a time again, 1,000 deliveries a call, those that missed it too."""
     found = job_uuid(endpoint_id)
@@ -141,9 +145,11 @@ async def replay_since(
     "/test",
     status_code=202,
     response_model=DeliveryView,
-    responses=documented(*OF_CALLER, "not_found"),
+    responses=documented("not_found"),
 )
-async def send_test(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> DeliveryView:
+async def send_test(
+    endpoint_id: EndpointId, edge: UsesEdge, identity: WritesWebhooks
+) -> DeliveryView:
     """Send the endpoint a signed ``webhook.test``, once, even if it is disabled."""
     found = job_uuid(endpoint_id)
     async with edge.connection() as connection:

@@ -45,6 +45,14 @@ from schemas.job import Violation
 _COUNT_AGE: Final = 0.2
 #: What a caller does again and again is told to the audit topic once in so many seconds.
 _SAME_AGAIN: Final = 60.0
+#: What a route may answer with because it asks who calls.
+_GUARD: Final = (
+    "unauthenticated",
+    "invalid_token",
+    "forbidden",
+    "rate_limited",
+    "dependency_unavailable",
+)
 #: How old an answer of ``/readyz`` may be.
 _READY_AGE: Final = 1.0
 
@@ -209,6 +217,8 @@ class Allowed:
         self.action: Action = action
         self.kind: RequestClass = kind or limits.class_of(action)
         self._barred = action in BARRED_WHEN_SUSPENDED and not suspended
+        #: What its routes may answer with because of it.
+        self.codes = (*_GUARD, "tenant_suspended") if self._barred else _GUARD
 
     async def __call__(
         self, request: Request, edge: UsesEdge, identity: Annotated[Identity, Depends(caller)]

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from ingest.api.bodies import Body, Json, QueuePlace
-from ingest.api.body import BODY_REFUSALS, json_body, read_object
+from ingest.api.bodies import Json, QueuePlace
+from ingest.api.body import described, read_object
 from ingest.api.edge import UsesEdge, WritesJobs
 from ingest.api.moderated import allow
 from ingest.api.problems import Problem, documented
 from ingest.estimate import Work
+from ingest.models import Body
 from ingest.submission import InvalidSubmission, SubmitBody, submission
 from schemas.job import DEFAULT_POOL, spec_of
 
@@ -28,8 +29,8 @@ _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 class Money(Body):
     """An amount of money."""
 
-    amount: str = Field(description="Decimal number.")
-    currency: str = Field(description="ISO 4217.")
+    amount: str = Field(description="Decimal number.", pattern=r"^[0-9]+\.[0-9]{4}$")
+    currency: str = Field(description="ISO 4217.", pattern="^[A-Z]{3}$")
 
 
 class Estimate(Body):
@@ -45,8 +46,8 @@ class Estimate(Body):
 @router.post(
     "/estimate",
     response_model=Estimate,
-    openapi_extra=json_body(SubmitBody),
-    responses=documented(*BODY_REFUSALS),
+    openapi_extra=described(SubmitBody),
+    responses=documented("prompt_blocked"),
 )
 async def estimate_job(request: Request, edge: UsesEdge, identity: WritesJobs) -> Response:
     """Check a job exactly as a submit does, and say what it would take; write nothing."""

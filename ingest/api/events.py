@@ -12,13 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge, database_errors
 from ingest.api.event_stream import MEDIA_TYPE, EventStream
 from ingest.api.jobs import job_uuid
+from ingest.api.path_ids import JobId
 from ingest.api.problems import Problem, documented
 from ingest.identity.caller import Identity
 from ingest.live import catch_up
 from ingest.live.frames import opening
 from ingest.live.hub import TooManyStreams
 from ingest.live.mailbox import Mailbox
-from ingest.live.position import InvalidPosition, Position
+from ingest.live.position import MAX_ID, InvalidPosition, Position
 from schemas.job import Violation
 
 router: Final = APIRouter(tags=["events"])
@@ -31,13 +32,8 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }
-_PROBLEMS: Final = (
-    "unauthenticated",
-    "forbidden",
-    "invalid_request",
-    "too_many_streams",
-    "dependency_unavailable",
-)
+#: Longest id that is looked at, and what its characters are.
+_ID: Final = {"maxLength": MAX_ID, "pattern": "^[A-Za-z0-9_-]*$"}
 
 
 async def resume_from(
@@ -45,7 +41,11 @@ async def resume_from(
     identity: ReadsJobs,
     last_event_id: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", description="The id of the last event that was received."),
+        Header(
+            alias="Last-Event-ID",
+            description="The id of the last event that was received.",
+            json_schema_extra=_ID,
+        ),
     ] = None,
 ) -> Position | None:
     """Where the client's stream broke off; None: it has not had one.
@@ -73,9 +73,9 @@ Since = Annotated[Position | None, Depends(resume_from)]
     response_class=EventStream,
     responses=_STREAM
     | {204: {"description": "The job has ended and all its events were received."}}
-    | documented(*_PROBLEMS, "not_found"),
+    | documented("too_many_streams", "not_found"),
 )
-async def stream_job(job_id: str, edge: UsesEdge, identity: ReadsJobs, since: Since) -> Response:
+async def stream_job(job_id: JobId, edge: UsesEdge, identity: ReadsJobs, since: Since) -> Response:
     """Every event of one job from its first, or from ``Last-Event-ID``, then its end."""
     found, streams = job_uuid(job_id), edge.streams
     from_there = since or Position()
@@ -101,7 +101,7 @@ async def stream_job(job_id: str, edge: UsesEdge, identity: ReadsJobs, since: Si
     "/v1/events",
     status_code=200,
     response_class=EventStream,
-    responses=_STREAM | documented(*_PROBLEMS),
+    responses=_STREAM | documented("too_many_streams"),
 )
 async def stream_tenant(edge: UsesEdge, identity: ReadsJobs, since: Since) -> Response:
     """What happens to any of the tenant's jobs, from now or from ``Last-Event-ID``, for ever."""

@@ -6,21 +6,21 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from opentelemetry.trace import SpanKind
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from infra.crash import crash_point
 from infra.telemetry import span, traceparent
 from ingest.api.bodies import NOT_MODIFIED, JobBody, Json, Timeline
-from ingest.api.body import BODY_REFUSALS, json_body, read_object
+from ingest.api.body import described, read_object
 from ingest.api.edge import Edge, EndsJobs, ReadsJobs, SubmitsJobs, UsesEdge
 from ingest.api.etag import tagged
 from ingest.api.idempotency import IdempotencyKey, plain_key
 from ingest.api.moderated import allow
+from ingest.api.path_ids import JobId
 from ingest.api.prefer import APPLIED, END, END_OR_CHANGE, Prefers, waited
 from ingest.api.problems import Problem, documented
 from ingest.metrics import SUBMITTED
@@ -36,16 +36,12 @@ router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 PRODUCE_DEADLINE: Final = 2.0
 #: What Kafka did not acknowledge, the relay sends again.
 _RELAYED: Final = contextlib.suppress(NotProduced)
-#: Of a submit: what may be wrong with it.
+#: Of a submit: what may be wrong with it beside its body.
 REFUSALS: Final = (
-    *BODY_REFUSALS,
-    "invalid_request",
     "idempotency_conflict",
     "idempotency_in_flight",
-    "overloaded",
+    "prompt_blocked",
 )
-#: Paths beside the jobs' own that are no job's.
-_VERBS: Final = frozenset({"batch", "characters", "edits", "extensions"})
 
 #: What the store refuses, and what the client is told.
 CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {
@@ -55,19 +51,9 @@ CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {
     store.JobDeleted: ("job_conflict", "The id is that of a job that was deleted."),
 }
 
-#: A job's id in a path; what is none is no job.
-PathId = Annotated[str, Path(description="The job's id.", json_schema_extra={"format": "uuid"})]
-
 
 def job_uuid(text: str) -> uuid.UUID:
-    """The id in a path. What is no UUID in canonical form is no job.
-
-    Raises:
-        Problem: not_found.
-        HTTPException: the path is that of a verb, which takes other methods.
-    """
-    if text in _VERBS:
-        raise HTTPException(405)
+    """The id in a path. What is no UUID in canonical form is no job. Raises Problem: not_found."""
     job_id = canonical_job_id(text)
     if job_id is None:
         raise Problem("not_found")
@@ -79,7 +65,7 @@ def job_uuid(text: str) -> uuid.UUID:
     status_code=202,
     response_model=JobBody,
     responses=documented(*REFUSALS, "job_conflict"),
-    openapi_extra=json_body(SubmitBody),
+    openapi_extra=described(SubmitBody),
 )
 async def submit_job(
     request: Request,
@@ -120,7 +106,7 @@ async def submit_job(
 async def _commit(
     edge: Edge, asked: Submission, idempotency_key: str | None, now: datetime
 ) -> store.Submitted:
-    job_id = store.job_id_for(asked, idempotency_key)
+    job_id = store.job_id_for(asked)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
         async with edge.using_database():
@@ -143,7 +129,7 @@ async def hand_over(edge: Edge, row: store.Row) -> None:
     responses=documented("not_found", "job_deleted") | NOT_MODIFIED,
 )
 async def get_job(
-    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs, prefer: Prefers
+    request: Request, job_id: JobId, edge: UsesEdge, identity: ReadsJobs, prefer: Prefers
 ) -> Response:
     """One job. With If-None-Match, a poll that finds nothing new has no body.
 
@@ -188,7 +174,7 @@ async def job_row(edge: Edge, tenant_id: str, job_id: str) -> store.Row:
     response_model=Timeline,
     responses=documented("not_found", "job_deleted"),
 )
-async def get_timeline(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> Response:
+async def get_timeline(job_id: JobId, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """What happened to the job, in the order of the log."""
     row = await job_row(edge, identity.tenant_id, job_id)
     async with edge.connection() as connection:
@@ -203,7 +189,7 @@ async def get_timeline(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> R
     response_model=JobBody,
     responses=documented("not_found", "job_deleted", "job_ended"),
 )
-async def cancel_job(job_id: PathId, edge: UsesEdge, identity: EndsJobs) -> Response:
+async def cancel_job(job_id: JobId, edge: UsesEdge, identity: EndsJobs) -> Response:
     """Have the job cancelled: durable once answered, and harmless to repeat."""
     found = job_uuid(job_id)
     async with edge.connection() as connection:

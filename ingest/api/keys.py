@@ -6,40 +6,33 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingest.api.body import described, read_body
 from ingest.api.edge import ReadsKeys, UsesEdge, WritesKeys
 from ingest.api.key_bodies import KeyBody, KeyMade, KeyPage, KeyShown, RightsBody, RotateBody
+from ingest.api.path_ids import KeyId
 from ingest.api.problems import Problem, documented
-from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.identity.api_key import new_secret
 from ingest.identity.caller import Identity
 from ingest.identity.policy import Action, Role, granted, permits
 from ingest.store import audit
 from ingest.store import issued_keys as store
-from ingest.view import moment
-from schemas.job import Violation, canonical_job_id, valid_tenant
+from schemas.job import TENANT, Violation, canonical_job_id
 
 router: Final = APIRouter(prefix="/v1/keys", tags=["keys"])
-_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def _shown(row: Mapping[Any, Any]) -> KeyShown:
-    times = ("created_at", "rotated_at", "expires_at", "earlier_valid_until", "revoked_at")
-    return KeyShown.model_validate(
-        {name: row[name] for name in ("prefix", "tenant_id", "role", "name", "scopes")}
-        | {name: moment(row[name]) for name in (*times, "last_used_at")}
-        | {"id": str(row["key_id"])}
-    )
+    names = KeyShown.model_fields.keys() - {"id"}
+    return KeyShown.model_validate({name: row[name] for name in names} | {"id": str(row["key_id"])})
 
 
-def _made(row: Mapping[Any, Any], secret: str, status: int) -> JSONResponse:
-    shown = KeyMade(**_shown(row).model_dump(), key=secret)
-    headers = _NO_STORE | {"Location": f"/v1/keys/{shown.id}"}
-    return JSONResponse(shown.model_dump(), status, headers)
+def _made(row: Mapping[Any, Any], secret: str, response: Response) -> KeyMade:
+    response.headers["Cache-Control"] = "no-store"
+    return KeyMade(**_shown(row).model_dump(), key=secret)
 
 
 def _key_uuid(text: str) -> uuid.UUID:
@@ -79,14 +72,12 @@ async def _locked(connection: AsyncConnection, key_id: uuid.UUID) -> RowMapping:
     status_code=201,
     response_model=KeyMade,
     openapi_extra=described(KeyBody),
-    responses=documented(*OF_BODY),
 )
-async def create_key(request: Request, edge: UsesEdge, identity: WritesKeys) -> JSONResponse:
+async def create_key(
+    request: Request, response: Response, edge: UsesEdge, identity: WritesKeys
+) -> KeyMade:
     """Make a key. The answer alone holds its secret: keep it."""
     body = await read_body(request, KeyBody)
-    if not valid_tenant(body.tenant_id):
-        wrong = Violation("tenant_id", "invalid", "Use 1 to 64 of a-z, A-Z, 0-9, '.', '_', '-'.")
-        raise Problem("invalid_request", errors=[wrong])
     scopes = _check_scopes(body.role, body.scopes)
     _check_grant(identity, body.role, scopes)
     key_id = uuid.uuid4()
@@ -106,20 +97,21 @@ async def create_key(request: Request, edge: UsesEdge, identity: WritesKeys) -> 
         await audit.note(
             connection, "key.created", identity.actor, body.tenant_id, str(key_id), details=details
         )
-    return _made(row, secret, 201)
+    response.headers["Location"] = f"/v1/keys/{key_id}"
+    return _made(row, secret, response)
 
 
 def _rights(role: str, scopes: Sequence[str] | None) -> dict[str, str]:
     return {"role": role, "scopes": "all" if scopes is None else " ".join(scopes)}
 
 
-@router.get("", responses=documented(*OF_CALLER, "invalid_request"))
+@router.get("", response_model=KeyPage)
 async def list_keys(
     edge: UsesEdge,
     identity: ReadsKeys,
-    tenant_id: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[uuid.UUID | None, Query()] = None,
+    tenant_id: Annotated[str | None, Query(pattern=TENANT, description="Of this tenant.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
+    cursor: Annotated[uuid.UUID | None, Query(description="The next_cursor of a page.")] = None,
 ) -> KeyPage:
     """The keys of a tenant or of all, revoked and expired ones too; never a secret."""
     del identity
@@ -129,8 +121,8 @@ async def list_keys(
     return KeyPage(data=[_shown(row) for row in rows[:limit]], next_cursor=following)
 
 
-@router.get("/{key_id}", responses=documented(*OF_CALLER, "not_found"))
-async def get_key(key_id: str, edge: UsesEdge, identity: ReadsKeys) -> KeyShown:
+@router.get("/{key_id}", response_model=KeyShown, responses=documented("not_found"))
+async def get_key(key_id: KeyId, edge: UsesEdge, identity: ReadsKeys) -> KeyShown:
     """One key, without its secret."""
     del identity
     async with edge.connection() as connection:
@@ -142,11 +134,12 @@ async def get_key(key_id: str, edge: UsesEdge, identity: ReadsKeys) -> KeyShown:
 
 @router.put(
     "/{key_id}/rights",
+    response_model=KeyShown,
     openapi_extra=described(RightsBody),
-    responses=documented(*OF_BODY, "not_found", "key_ended"),
+    responses=documented("not_found", "key_ended"),
 )
 async def change_key(
-    request: Request, key_id: str, edge: UsesEdge, identity: WritesKeys
+    request: Request, key_id: KeyId, edge: UsesEdge, identity: WritesKeys
 ) -> KeyShown:
     """Set what a key may do: its next request is judged by it, its running jobs go on."""
     found = _key_uuid(key_id)
@@ -170,11 +163,11 @@ async def change_key(
     "/{key_id}/rotate",
     response_model=KeyMade,
     openapi_extra=described(RotateBody),
-    responses=documented(*OF_BODY, "not_found", "key_ended"),
+    responses=documented("not_found", "key_ended"),
 )
 async def rotate_key(
-    request: Request, key_id: str, edge: UsesEdge, identity: WritesKeys
-) -> JSONResponse:
+    request: Request, response: Response, key_id: KeyId, edge: UsesEdge, identity: WritesKeys
+) -> KeyMade:
     """Give the key a new secret, shown in this answer alone; the old one stays for the overlap."""
     found = _key_uuid(key_id)
     body = await read_body(request, RotateBody)
@@ -192,11 +185,11 @@ async def rotate_key(
             details={"overlap_s": str(body.overlap_s)},
         )
         row = await store.get(connection, found)
-    return _made(row or key, secret, 200)
+    return _made(row or key, secret, response)
 
 
-@router.post("/{key_id}/revoke", responses=documented(*OF_CALLER, "not_found"))
-async def revoke_key(key_id: str, edge: UsesEdge, identity: WritesKeys) -> KeyShown:
+@router.post("/{key_id}/revoke", response_model=KeyShown, responses=documented("not_found"))
+async def revoke_key(key_id: KeyId, edge: UsesEdge, identity: WritesKeys) -> KeyShown:
     """End the key at once and for good, all its secrets; again, it does nothing. Its jobs go on."""
     found = _key_uuid(key_id)
     async with edge.connection() as connection:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from ingest.models import Body, Id, Moment
 
 
-class LetterOrigin(BaseModel):
+class LetterOrigin(Body):
     """Where the record lay."""
 
     topic: str = Field(description="Its topic.")
@@ -15,11 +17,11 @@ class LetterOrigin(BaseModel):
     offset: int = Field(description="Its offset.")
 
 
-class LetterBody(BaseModel):
+class LetterBody(Body):
     """A dead letter in short."""
 
-    id: str = Field(description="UUID: the same however often the same failure was told.")
-    at: str = Field(description="Broker time at which it was first told, RFC 3339.")
+    id: Id = Field(description="The same however often the same failure was told.")
+    at: Moment = Field(description="Broker time at which it was first told.")
     code: str = Field(description="Why: a code of the catalogue of reasons.")
     error_class: str = Field(description="retryable, retryable_elsewhere, permanent or conflict.")
     reason: str = Field(description="One sentence. Never holds a prompt.")
@@ -31,7 +33,7 @@ class LetterBody(BaseModel):
     times: int = Field(description="How often it was told.")
 
 
-class LetterPage(BaseModel):
+class LetterPage(Body):
     """A page of dead letters."""
 
     data: list[LetterBody] = Field(description="Newest first.")
@@ -39,7 +41,7 @@ class LetterPage(BaseModel):
     unreadable: int = Field(description="Records of jobs.dlq since then that are no letters.")
 
 
-class LetterAttempt(BaseModel):
+class LetterAttempt(Body):
     """How one start of an attempt ended."""
 
     attempt: int = Field(description="From 1.")
@@ -47,12 +49,12 @@ class LetterAttempt(BaseModel):
     outcome: str = Field(description="How it ended.")
     code: str | None = Field(description="Why, where it failed.")
     message: str | None = Field(description="Why, in words.")
-    at: str = Field(description="When, RFC 3339.")
+    at: Moment = Field(description="When.")
     steps: int | None = Field(description="Denoising steps stored by then.")
     counted: bool = Field(description="Whether it counts towards its class's limit.")
 
 
-class LetterContent(BaseModel):
+class LetterContent(Body):
     """What the record asks for; fields that it does not have are null."""
 
     model_config = ConfigDict(extra="ignore")
@@ -72,11 +74,11 @@ class LetterContent(BaseModel):
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Classifier-free guidance.")
     seed: int | None = Field(None, description="Seed.")
-    expires_at: str | None = Field(None, description="When it expires, RFC 3339.")
+    expires_at: Moment | None = Field(None, description="When it expires.")
     parent_job_id: str | None = Field(None, description="The job that it is a redrive of.")
 
 
-class LetterRedrivePlan(BaseModel):
+class LetterRedrivePlan(Body):
     """What a redrive would do."""
 
     possible: bool = Field(description="Whether it can be redriven.")
@@ -89,16 +91,16 @@ class LetterRedrivePlan(BaseModel):
 class LetterDetails(LetterBody):
     """A dead letter in full."""
 
-    occurred_at: str = Field(description="When it was given up, RFC 3339.")
+    occurred_at: Moment = Field(description="When it was given up.")
     history: list[LetterAttempt] = Field(description="How its starts ended, oldest first.")
     holds: LetterContent = Field(description="What the record asks for.")
     redrive: LetterRedrivePlan = Field(description="What a redrive would do.")
 
 
-class LetterRedriven(BaseModel):
+class LetterRedriven(Body):
     """What became of a redrive."""
 
-    id: str = Field(description="Of the letter.")
+    id: Id = Field(description="Of the letter.")
     action: Literal["sent", "ended"] = Field(
         description="sent: the job is asked for; ended: it was before, and has ended by now."
     )

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from infra.letters.desk import Letter, Outcome, Wanted
 from infra.letters.log import LettersError
@@ -18,12 +17,13 @@ from ingest import letter_cursor
 from ingest.api.edge import Edge, ReadsJobs, ReadsLetters, RedrivesLetters, UsesEdge, WritesJobs
 from ingest.api.jobs import job_row
 from ingest.api.letter_bodies import LetterBody, LetterDetails, LetterPage, LetterRedriven
+from ingest.api.path_ids import JobId, LetterId
 from ingest.api.problems import Problem, documented
-from ingest.api.strict_body import OF_CALLER
 from ingest.cursor import InvalidCursor
 from ingest.identity.caller import Identity
 from ingest.letters import LettersBusy
 from ingest.metrics import LETTERS_REDRIVEN
+from ingest.models import Time
 from ingest.store import audit
 from schemas.job import Violation, canonical_job_id
 
@@ -35,16 +35,13 @@ _ALL: Final = timedelta(days=30)
 _SLACK: Final = timedelta(hours=1)
 #: Told about a job id that was used twice; the job itself may be well.
 _ABOUT_ANOTHER: Final = frozenset({"job_conflict"})
-_READS: Final = documented(*OF_CALLER, "invalid_request", "not_found", "overloaded")
-_REDRIVES: Final = documented(
-    *OF_CALLER, "invalid_request", "not_found", "not_redrivable", "overloaded"
-)
+_READS: Final = documented("not_found")
+_REDRIVES: Final = documented("not_found", "not_redrivable")
 
 Since = Annotated[
-    AwareDatetime | None,
+    Time | None,
     Query(description="Only letters told since then, RFC 3339. The later, the faster."),
 ]
-Filter = Annotated[str | None, Query(max_length=249)]
 
 
 @contextmanager
@@ -61,19 +58,26 @@ def letters_answered() -> Iterator[None]:
 
 
 def _since(given: datetime | None, most: timedelta) -> datetime:
-    return datetime.now(UTC) - most if given is None else given.astimezone(UTC)
+    return datetime.now(UTC) - most if given is None else given
 
 
-@router.get("/v1/dead-letters", response_model=LetterPage, responses=_READS)
+@router.get("/v1/dead-letters", response_model=LetterPage)
 async def list_dead_letters(
     edge: UsesEdge,
     identity: ReadsLetters,
-    tenant_id: Filter = None,
-    code: Filter = None,
-    topic: Filter = None,
+    tenant_id: Annotated[str | None, Query(max_length=64, description="Of this tenant.")] = None,
+    code: Annotated[str | None, Query(max_length=64, description="Told for this reason.")] = None,
+    topic: Annotated[
+        str | None, Query(max_length=249, description="Of records that lay in this topic.")
+    ] = None,
     since: Since = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(alias="cursor", max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
+    after: Annotated[
+        str | None,
+        Query(
+            alias="cursor", pattern=letter_cursor.PATTERN, description="The next_cursor of a page."
+        ),
+    ] = None,
 ) -> LetterPage:
     """Dead letters of all tenants, newest first, of the last 7 days unless ``since`` is given."""
     del identity
@@ -95,7 +99,7 @@ async def list_dead_letters(
 
 @router.get("/v1/dead-letters/{letter_id}", response_model=LetterDetails, responses=_READS)
 async def get_dead_letter(
-    letter_id: str,
+    letter_id: LetterId,
     edge: UsesEdge,
     identity: ReadsLetters,
     since: Since = None,
@@ -117,14 +121,16 @@ async def get_dead_letter(
     responses=_REDRIVES,
 )
 async def redrive_dead_letter(
-    letter_id: str, edge: UsesEdge, identity: RedrivesLetters, since: Since = None
+    letter_id: LetterId, edge: UsesEdge, identity: RedrivesLetters, since: Since = None
 ) -> LetterRedriven:
     """Have it tried again as a new job: one, however often this is called."""
     return await _redriven(edge, identity, await _by_id(edge, letter_id, since))
 
 
 @router.get("/v1/jobs/{job_id}/dead-letter", response_model=LetterDetails, responses=_READS)
-async def get_dead_letter_of_job(job_id: str, edge: UsesEdge, identity: ReadsJobs) -> LetterDetails:
+async def get_dead_letter_of_job(
+    job_id: JobId, edge: UsesEdge, identity: ReadsJobs
+) -> LetterDetails:
     """The dead letter of a failed job of one's own; its prompts are with the job."""
     letter = await _of_job(edge, identity.tenant_id, job_id)
     return await _details(edge, letter, with_prompt=False)
@@ -137,7 +143,7 @@ async def get_dead_letter_of_job(job_id: str, edge: UsesEdge, identity: ReadsJob
     responses=_REDRIVES,
 )
 async def redrive_dead_letter_of_job(
-    job_id: str, edge: UsesEdge, identity: WritesJobs
+    job_id: JobId, edge: UsesEdge, identity: WritesJobs
 ) -> LetterRedriven:
     """Have a failed job of one's own tried again as a new job: one, however often."""
     return await _redriven(edge, identity, await _of_job(edge, identity.tenant_id, job_id))

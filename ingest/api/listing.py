@@ -11,7 +11,7 @@ from ingest import cursor
 from ingest.api.bodies import JobPage, Json
 from ingest.api.edge import ReadsJobs, UsesEdge
 from ingest.api.jobs import shown_all
-from ingest.api.problems import Problem, documented
+from ingest.api.problems import Problem
 from ingest.listing import LABEL, InvalidFilters, ListQuery, filters
 from ingest.shapes import PRINTABLE
 from ingest.store import listing as store
@@ -46,7 +46,6 @@ _LABELS: Final = {
 @router.get(
     "",
     response_model=JobPage,
-    responses=documented("invalid_request"),
     openapi_extra=_LABELS,
 )
 async def list_jobs(

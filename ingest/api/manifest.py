@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from ingest.api.bodies import ManifestBody
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
-from ingest.api.jobs import PathId, job_row
+from ingest.api.jobs import job_row
+from ingest.api.path_ids import JobId
 from ingest.api.problems import Problem, documented
 from ingest.api.video import artifact_of
 
@@ -29,7 +30,7 @@ _VIDEO: Final = ".mp4"
     response_model=ManifestBody,
     responses=documented("not_found", "job_deleted", "video_not_ready", "video_expired"),
 )
-async def get_manifest(job_id: PathId, edge: UsesEdge, identity: ReadsJobs) -> Response:
+async def get_manifest(job_id: JobId, edge: UsesEdge, identity: ReadsJobs) -> Response:
     """The manifest beside the finished video, as it was sealed; its ETag is its SHA-256."""
     row = await job_row(edge, identity.tenant_id, job_id)
     artifact = artifact_of(row, datetime.now(UTC))

@@ -17,9 +17,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 
 from infra.settings import Settings
 from ingest.api.deprecation import Deprecation
+from ingest.api.edge import Allowed
 from ingest.api.problems import MEDIA_TYPE, ProblemBody, RuleBroken, documented
 from ingest.openai import errors
 from schemas.job import DEFAULT_POOL
@@ -33,9 +35,18 @@ RELEASED: Final = "openapi.released.json"
 _SCHEMAS: Final = "#/components/schemas/"
 #: Routes that need no credential.
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/v1/openapi.json"})
-_ANY: Final = ("internal",)
-#: What every route that needs a credential may answer.
-_GUARDED: Final = ("unauthenticated", "forbidden", "invalid_request", "dependency_unavailable")
+#: What any route may answer with: the head of the request is no good, or too much is under way.
+_ANY: Final = (
+    "malformed_request",
+    "request_timeout",
+    "uri_too_long",
+    "unsupported_media_type",
+    "headers_too_large",
+    "internal",
+    "overloaded",
+)
+#: And one that takes a body.
+_BODIED: Final = ("malformed_body", "body_too_large", "invalid_request")
 _SECURITY: Final = {
     "Bearer": {
         "type": "http",
@@ -51,7 +62,9 @@ _SECURITY: Final = {
 }
 _TEXT: Final = {"type": "string"}
 _WHOLE: Final = {"type": "string", "pattern": "^[0-9]+$"}
-_MADE: Final[frozenset[tuple[str, str]]] = frozenset({("/v1/jobs", "202"), ("/v1/webhooks", "201")})
+_MADE: Final[frozenset[tuple[str, str]]] = frozenset(
+    {("/v1/jobs", "202"), ("/v1/webhooks", "201"), ("/v1/keys", "201")}
+)
 _TAGGED: Final[frozenset[str]] = frozenset(
     {
         "/v1/jobs/{job_id}",
@@ -62,6 +75,13 @@ _TAGGED: Final[frozenset[str]] = frozenset(
         "/v1/videos/{video_id}/content",
     }
 )
+_RATES: Final = "By draft-ietf-httpapi-ratelimit-headers-11; left out where nothing is limited."
+
+
+def _counted(path: str, _method: str, status: str) -> bool:
+    return path not in PUBLIC and (status < "400" or status == "429")
+
+
 #: Headers by name, and of which answers: a test of operation path, method and status.
 _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any], Callable[[str, str, str], bool]]]] = {
     "Location": (
@@ -88,15 +108,19 @@ _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any], Callable[[str, str, str]
         _TEXT,
         lambda _path, _method, status: status == "401",
     ),
+    "RateLimit": (f"What is left of the caller's limits. {_RATES}", _TEXT, _counted),
+    "RateLimit-Policy": (f"The caller's limits. {_RATES}", _TEXT, _counted),
 }
+#: Headers that an answer may lack.
+_OPTIONAL: Final = frozenset({"RateLimit", "RateLimit-Policy"})
 
 
-def document(app: FastAPI, pool: str, deprecated: Mapping[str, Deprecation]) -> Document:
+def document(app: FastAPI, settings: Settings, deprecated: Mapping[str, Deprecation]) -> Document:
     """The document of ``app``.
 
     Args:
         app: With all its routes.
-        pool: The one that jobs may name.
+        settings: Say what pool jobs may name, and whose tokens may be revoked.
         deprecated: Routes on their way out; see ``ingest/api/deprecation.py``.
     """
     made = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=app.summary)
@@ -106,15 +130,16 @@ def document(app: FastAPI, pool: str, deprecated: Mapping[str, Deprecation]) -> 
         schemas[model.__name__].pop("$defs", None)
     made["components"]["securitySchemes"] = _SECURITY
     made["security"] = [{name: []} for name in _SECURITY]
+    guards = _guards(app)
     for path, method, operation in operations(made):
-        _describe(path, method, operation)
+        _describe(path, method, operation, guards.get((path, method), ()))
         operation["deprecated"] = f"{method.upper()} {path}" in deprecated or None
         _hoist(operation, schemas)
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _present(parameter["schema"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    _name_pool(schemas, pool)
+    _name_deployment(schemas, settings)
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     plain: Document = _plain(made)
     return plain
@@ -128,7 +153,24 @@ def operations(of: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield path, method, operation
 
 
-def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
+def _guards(app: FastAPI) -> dict[tuple[str, str], tuple[str, ...]]:
+    """By path and method: what a route may answer with because it asks who calls."""
+    return {
+        (str(route.path), method.lower()): allowed.codes
+        for route in iter_route_contexts(app.routes)
+        for allowed in _asked_by(getattr(route, "dependant", None))
+        for method in route.methods or ()
+    }
+
+
+def _asked_by(dependant: Any) -> Iterator[Allowed]:
+    for inner in getattr(dependant, "dependencies", ()):
+        if isinstance(inner.call, Allowed):
+            yield inner.call
+        yield from _asked_by(inner)
+
+
+def _describe(path: str, method: str, operation: dict[str, Any], guard: tuple[str, ...]) -> None:
     """Errors that any route may answer with, who may call it, and the headers of its answers."""
     operation["operationId"] = re.sub(r"_v1_.*|_(healthz|readyz)_.*", "", operation["operationId"])
     responses = operation["responses"]
@@ -137,7 +179,7 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
     if path in PUBLIC:
         operation["security"] = []
     shape = errors.described if errors.owns(path) else documented
-    for status, common in shape(*_ANY, *(() if path in PUBLIC else _GUARDED)).items():
+    for status, common in shape(*_ANY, *guard, *_of_input(operation)).items():
         known = responses.setdefault(str(status), common)
         for line in common["description"].split(". "):
             code = line.split("`")[1]
@@ -148,9 +190,17 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
             del answer["content"]
         for name, (says, schema, of) in _HEADERS.items():
             if of(path, method, status):
-                told = {"description": says, "required": True, "schema": schema}
+                told = {"description": says, "required": name not in _OPTIONAL, "schema": schema}
                 answer.setdefault("headers", {})[name] = told
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _of_input(operation: dict[str, Any]) -> tuple[str, ...]:
+    """What an operation may answer with because of what it is sent."""
+    if "requestBody" in operation:
+        return _BODIED
+    named = any(of["in"] != "path" for of in operation.get("parameters", ()))
+    return ("invalid_request",) if named else ()
 
 
 def _hoist(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
@@ -183,11 +233,13 @@ def _moved(schema: Any) -> Any:
     return [_moved(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _name_pool(schemas: dict[str, Any], pool: str) -> None:
-    """Have submits name the pool that this deployment has."""
+def _name_deployment(schemas: dict[str, Any], settings: Settings) -> None:
+    """Have requests name the pool and the issuers that this deployment has."""
     for variant in schemas["SubmitBody"]["properties"]["pool"]["anyOf"]:
         if variant.get("enum") == [DEFAULT_POOL]:
-            variant["enum"] = [pool]
+            variant["enum"] = [settings.pool]
+    if settings.oidc_issuer_urls:
+        schemas["RevocationBody"]["properties"]["issuer"]["enum"] = list(settings.oidc_issuer_urls)
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,8 @@ from infra.telemetry import log
 from ingest.api.bodies import NOT_MODIFIED
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
 from ingest.api.etag import matches
-from ingest.api.jobs import PathId, job_row
+from ingest.api.jobs import job_row
+from ingest.api.path_ids import JobId
 from ingest.api.problems import Problem, documented
 from ingest.api.video import artifact_of
 from ingest.preview import Kind
@@ -48,7 +49,6 @@ _CODES: Final = (
     "video_not_ready",
     "video_expired",
     "preview_failed",
-    "overloaded",
 )
 
 
@@ -59,7 +59,7 @@ def _documented(media: str) -> dict[int | str, dict[str, Any]]:
 
 @router.get("/{job_id}/thumbnail", response_class=Response, responses=_documented("image/webp"))
 async def get_thumbnail(
-    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
+    request: Request, job_id: JobId, edge: UsesEdge, identity: ReadsJobs
 ) -> Response:
     """The frame in the middle of the video, WebP in the video's size."""
     row = await job_row(edge, identity.tenant_id, job_id)
@@ -68,7 +68,7 @@ async def get_thumbnail(
 
 @router.get("/{job_id}/spritesheet", response_class=Response, responses=_documented("image/jpeg"))
 async def get_spritesheet(
-    request: Request, job_id: PathId, edge: UsesEdge, identity: ReadsJobs
+    request: Request, job_id: JobId, edge: UsesEdge, identity: ReadsJobs
 ) -> Response:
     """Up to 25 frames, evenly spread, in rows of five: a JPEG, each frame 160 pixels wide."""
     row = await job_row(edge, identity.tenant_id, job_id)

@@ -163,14 +163,21 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
     return _Answer(problem, content_of(problem), sent)
 
 
-async def _problem(_: Request, error: Problem) -> Response:
+async def _problem(request: Request, error: Problem) -> Response:
+    if error.code == "not_found" and request.method not in _methods(request):
+        # A path beside others that end in an id: it is there, but takes other methods.
+        return _not_allowed(request)
     return answer(error)
+
+
+def _not_allowed(request: Request) -> Response:
+    return answer(Problem("method_not_allowed"), {"Allow": ", ".join(_methods(request))})
 
 
 async def _framework(request: Request, error: HTTPException) -> Response:
     code = _OF_STATUS.get(error.status_code, "internal")
     if code == "method_not_allowed":
-        return answer(Problem(code), {"Allow": ", ".join(_methods(request))})
+        return _not_allowed(request)
     return answer(Problem(code), error.headers)
 
 

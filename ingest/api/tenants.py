@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from ingest.api.body import described, read_body
 from ingest.api.edge import ReadsTenants, UsesEdge, WritesTenants
+from ingest.api.path_ids import TenantId
 from ingest.api.problems import Problem, documented
-from ingest.api.strict_body import OF_BODY, OF_CALLER, StrictBody, described, read_body
+from ingest.models import Body, Moment, StrictBody
+from ingest.shapes import WHOLE
 from ingest.store import audit
 from ingest.store import tenants as store
-from ingest.view import moment
-from schemas.job import valid_tenant
+from schemas.job import TENANT, valid_tenant
 from schemas.records import Tenant
 
 router: Final = APIRouter(prefix="/v1/tenants", tags=["tenants"])
@@ -27,8 +29,10 @@ class TenantBody(StrictBody):
     rate_per_s: float | None = Field(
         None, gt=0, le=_MOST, description="Admissions per second, sustained."
     )
-    burst: int | None = Field(None, ge=1, le=_MOST, description="Admissions at once.")
-    max_in_flight: int | None = Field(
+    burst: Annotated[int, WHOLE] | None = Field(
+        None, ge=1, le=_MOST, description="Admissions at once."
+    )
+    max_in_flight: Annotated[int, WHOLE] | None = Field(
         None, ge=1, le=_MOST, description="Jobs waiting or running at once."
     )
     weight: float = Field(
@@ -39,7 +43,7 @@ class TenantBody(StrictBody):
     )
 
 
-class TenantShown(BaseModel):
+class TenantShown(Body):
     """A tenant's limits; null: the service's default."""
 
     tenant_id: str = Field(description="The tenant.")
@@ -48,12 +52,12 @@ class TenantShown(BaseModel):
     max_in_flight: int | None = Field(description="Jobs waiting or running at once.")
     weight: float = Field(description="Share of the GPUs against other tenants.")
     suspended: bool = Field(description="It reads, downloads and cancels, but submits nothing.")
-    created_at: str = Field(description="When its limits were first set.")
-    updated_at: str = Field(description="When they were last changed.")
+    created_at: Moment = Field(description="When its limits were first set.")
+    updated_at: Moment = Field(description="When they were last changed.")
     published: bool = Field(description="Whether Kafka, and so the scheduler, has them.")
 
 
-class TenantPage(BaseModel):
+class TenantPage(Body):
     """Tenants in the order of their ids."""
 
     data: list[TenantShown] = Field(description="The tenants whose limits were ever set.")
@@ -62,29 +66,30 @@ class TenantPage(BaseModel):
 
 def _shown(row: Mapping[Any, Any]) -> TenantShown:
     return TenantShown.model_validate(
-        {name: row[name] for name in ("tenant_id", *store.LIMITS)}
-        | {name: moment(row[name]) for name in ("created_at", "updated_at")}
+        {name: row[name] for name in ("tenant_id", *store.LIMITS, "created_at", "updated_at")}
         | {"published": row["told_version"] == row["version"]}
     )
 
 
-@router.get("", responses=documented(*OF_CALLER, "invalid_request"))
+@router.get("", response_model=TenantPage)
 async def list_tenants(
     edge: UsesEdge,
     identity: ReadsTenants,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = "",
+    limit: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
+    cursor: Annotated[
+        str | None, Query(pattern=TENANT, description="The next_cursor of a page.")
+    ] = None,
 ) -> TenantPage:
     """The tenants whose limits were ever set; any other has the service's defaults."""
     del identity
     async with edge.connection() as connection:
-        rows = await store.page(connection, cursor, limit + 1)
+        rows = await store.page(connection, cursor or "", limit + 1)
     following = str(rows[limit - 1]["tenant_id"]) if len(rows) > limit else None
     return TenantPage(data=[_shown(row) for row in rows[:limit]], next_cursor=following)
 
 
-@router.get("/{tenant_id}", responses=documented(*OF_CALLER, "not_found"))
-async def get_tenant(tenant_id: str, edge: UsesEdge, identity: ReadsTenants) -> TenantShown:
+@router.get("/{tenant_id}", response_model=TenantShown, responses=documented("not_found"))
+async def get_tenant(tenant_id: TenantId, edge: UsesEdge, identity: ReadsTenants) -> TenantShown:
     """One tenant's limits; 404 when they were never set."""
     del identity
     _check(tenant_id)
@@ -102,11 +107,12 @@ def _check(tenant_id: str) -> None:
 
 @router.put(
     "/{tenant_id}",
+    response_model=TenantShown,
     openapi_extra=described(TenantBody),
-    responses=documented(*OF_BODY, "not_found"),
+    responses=documented("not_found"),
 )
 async def put_tenant(
-    request: Request, tenant_id: str, edge: UsesEdge, identity: WritesTenants
+    request: Request, tenant_id: TenantId, edge: UsesEdge, identity: WritesTenants
 ) -> TenantShown:
     """Set all of a tenant's limits. A suspension counts from the tenant's next request on."""
     _check(tenant_id)

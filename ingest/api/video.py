@@ -15,7 +15,8 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.responses import Response
 
 from ingest.api.edge import Edge, ReadsJobs, UsesEdge
-from ingest.api.jobs import PathId, job_row
+from ingest.api.jobs import job_row
+from ingest.api.path_ids import JobId
 from ingest.api.problems import Problem, documented
 from ingest.identity.caller import Identity
 from ingest.store import audit, links
@@ -47,7 +48,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 )
 async def get_video(
     request: Request,
-    job_id: PathId,
+    job_id: JobId,
     edge: UsesEdge,
     identity: ReadsJobs,
     delivery: Annotated[

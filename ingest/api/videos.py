@@ -18,7 +18,8 @@ from starlette.responses import Response
 from infra.crash import crash_point
 from infra.telemetry import traceparent
 from ingest.api.bodies import NOT_MODIFIED
-from ingest.api.body import json_body, read_object
+from ingest.api.body import described as json_body
+from ingest.api.body import read_object
 from ingest.api.deletion import erase
 from ingest.api.edge import (
     Edge,
@@ -30,8 +31,9 @@ from ingest.api.edge import (
 )
 from ingest.api.form import ignore_body, read_form
 from ingest.api.idempotency import IdempotencyKey, plain_key
-from ingest.api.jobs import CONFLICTS, REFUSALS, PathId, hand_over, job_row
+from ingest.api.jobs import CONFLICTS, REFUSALS, hand_over, job_row
 from ingest.api.moderated import allow
+from ingest.api.path_ids import VideoId
 from ingest.api.previews import picture
 from ingest.api.problems import Problem
 from ingest.api.video import artifact_of, link_life, presigned, stream
@@ -87,8 +89,6 @@ RetryCount = Annotated[
     responses=described(
         *REFUSALS,
         "job_conflict",
-        "prompt_blocked",
-        "rate_limited",
     ),
 )
 async def create_video(
@@ -136,7 +136,7 @@ async def _asked(request: Request, edge: Edge, identity: Identity) -> Submission
 async def _commit(
     edge: Edge, asked: Submission, key: str | None, create: creates.Create
 ) -> store.Submitted:
-    now, job_id = datetime.now(UTC), store.job_id_for(asked, key)
+    now, job_id = datetime.now(UTC), store.job_id_for(asked)
     row = store.row_for(asked, job_id, now, edge.settings.relay_after, traceparent())
     try:
         async with edge.using_database():
@@ -158,15 +158,11 @@ def _poll(row: store.Row) -> str:
     return str(poll_after_ms(age.total_seconds()))
 
 
-@router.get(
-    "", response_model=shapes.VideoList, responses=described("invalid_request", "not_found")
-)
+@router.get("", response_model=shapes.VideoList, responses=described("not_found"))
 async def list_videos(
     edge: UsesEdge,
     identity: ReadsJobs,
-    after: Annotated[
-        str | None, Query(description="The last one's id.", json_schema_extra={"format": "uuid"})
-    ] = None,
+    after: After = None,
     limit: Annotated[int, Query(ge=0, le=100, description="At most so many.")] = 20,
     order: Annotated[
         Literal["asc", "desc"], Query(description="By age; desc: newest first.")
@@ -214,7 +210,7 @@ async def refuse_upload(request: Request, identity: WritesJobs) -> ErrorBody:
 
 
 @router.post("/{video_id}/remix", name="remix_video", **_NO_MORE)
-async def refuse_remix(request: Request, video_id: PathId, identity: WritesJobs) -> ErrorBody:
+async def refuse_remix(request: Request, video_id: VideoId, identity: WritesJobs) -> ErrorBody:
     """A video is made from text alone, and from no other video."""
     del identity, video_id
     await ignore_body(request)
@@ -234,7 +230,7 @@ async def refuse_character(
     "/{video_id}", response_model=shapes.Video, responses=described("not_found", "job_deleted")
 )
 async def retrieve_video(
-    video_id: PathId, response: Response, edge: UsesEdge, identity: ReadsJobs
+    video_id: VideoId, response: Response, edge: UsesEdge, identity: ReadsJobs
 ) -> shapes.Video:
     """One video. `openai-poll-after-ms` says when to ask again."""
     row = await job_row(edge, identity.tenant_id, video_id)
@@ -247,7 +243,9 @@ async def retrieve_video(
     response_model=shapes.VideoDeleted,
     responses=described("not_found"),
 )
-async def delete_video(video_id: PathId, edge: UsesEdge, identity: EndsJobs) -> shapes.VideoDeleted:
+async def delete_video(
+    video_id: VideoId, edge: UsesEdge, identity: EndsJobs
+) -> shapes.VideoDeleted:
     """Delete a video. One that is being made is stopped on its GPU first."""
     row = await erase(edge, identity, video_id)
     return shapes.VideoDeleted(id=str(row["job_id"]), deleted=True, object="video.deleted")
@@ -265,16 +263,15 @@ async def delete_video(video_id: PathId, edge: UsesEdge, identity: EndsJobs) -> 
         "video_expired",
         "range_not_satisfiable",
         "preview_failed",
-        "overloaded",
     ),
 )
 async def get_content(
     request: Request,
-    video_id: PathId,
+    video_id: VideoId,
     edge: UsesEdge,
     identity: ReadsJobs,
     variant: Annotated[
-        Literal["video", "thumbnail", "spritesheet"], Query(description="Which of them.")
+        Literal["video", "thumbnail", "spritesheet"], Query(description="What is wanted.")
     ] = "video",
 ) -> Response:
     """The video or a picture of it. It never redirects: a client's key stays with this service."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
+from pydantic import Field
 
-from ingest.api.strict_body import StrictBody
+from ingest.api.path_ids import DELIVERY
+from ingest.models import Body, Id, Moment, StrictBody, Time
+from ingest.shapes import WebUrl
 from ingest.store.deliveries import DISABLED
 from ingest.store.delivery_log import Status
-from ingest.view import moment
 from ingest.webhooks.payload import Format
 
 Kind = Literal["Completed", "Failed", "Cancelled", "Refused", "Expired"]
-Moment = Annotated[datetime, PlainSerializer(moment, when_used="json-unless-none")]
 
 _URL: Final = "http or https, without a password."
 _EVENTS: Final = "Which ends to tell of; all when left out or null."
@@ -25,20 +25,10 @@ _FORMAT: Final = (
 )
 
 
-def _text(value: object) -> object:
-    """A time is text: a number could be seconds or milliseconds."""
-    if isinstance(value, str):
-        return value
-    raise ValueError("Use RFC 3339 with an offset")
-
-
-Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text)]
-
-
 class EndpointBody(StrictBody):
     """An endpoint to be told."""
 
-    url: str = Field(description=_URL)
+    url: WebUrl = Field(description=_URL)
     events: list[Kind] | None = Field(None, min_length=1, max_length=5, description=_EVENTS)
     format: Format = Field("native", description=_FORMAT)
 
@@ -46,7 +36,7 @@ class EndpointBody(StrictBody):
 class EndpointChange(StrictBody):
     """What is to change; what is left out stays."""
 
-    url: str = Field(default_factory=str, description=f"{_URL} What is due goes there too.")
+    url: WebUrl = Field(default_factory=str, description=f"{_URL} What is due goes there too.")
     events: list[Kind] | None = Field(None, min_length=1, max_length=5, description=_EVENTS)
     format: Format = Field(
         default_factory=lambda: "native", description=f"{_FORMAT} Of events to come."
@@ -65,10 +55,10 @@ class ReplayBody(StrictBody):
     only_failed: bool = Field(False, description="Not those that were delivered.")
 
 
-class EndpointView(BaseModel):
+class EndpointView(Body):
     """An endpoint."""
 
-    id: str = Field(description="A UUID.")
+    id: Id = Field(description="The endpoint's id.")
     url: str = Field(description="Where deliveries go.")
     events: list[Kind] | None = Field(description="Which ends it hears of; null: all.")
     format: Format = Field(description="The shape of what it is sent.")
@@ -91,13 +81,13 @@ class NewSecretView(EndpointView):
     secret: str = Field(description="whsec_ and base64, as Standard Webhooks has it. Keep it.")
 
 
-class EndpointList(BaseModel):
+class EndpointList(Body):
     """The tenant's endpoints, oldest first."""
 
     data: list[EndpointView] = Field(description="All of them.")
 
 
-class TryView(BaseModel):
+class TryView(Body):
     """One attempt. What the receiver answered beyond its status is not kept."""
 
     at: Moment = Field(description="When it began.")
@@ -110,11 +100,13 @@ class TryView(BaseModel):
     )
 
 
-class DeliveryView(BaseModel):
+class DeliveryView(Body):
     """One event on its way to an endpoint."""
 
-    id: str = Field(description="The webhook-id, the same on every attempt and replay.")
-    job_id: str | None = Field(description="Whose end it tells of; null: a test or a notice.")
+    id: str = Field(
+        pattern=DELIVERY, description="The webhook-id, the same on every attempt and replay."
+    )
+    job_id: Id | None = Field(description="Whose end it tells of; null: a test or a notice.")
     event: str = Field(
         description="The kind of end; webhook.test; webhook.disabled: a notice, sent to nobody."
     )
@@ -128,7 +120,7 @@ class DeliveryView(BaseModel):
     tries: list[TryView] = Field(description="The newest attempts, 20 at most, oldest first.")
 
 
-class DeliveryList(BaseModel):
+class DeliveryList(Body):
     """A page of an endpoint's deliveries, newest first."""
 
     data: list[DeliveryView] = Field(description="The page.")
@@ -137,10 +129,11 @@ class DeliveryList(BaseModel):
     )
 
 
-class ReplayView(BaseModel):
+class ReplayView(Body):
     """What a replay came to."""
 
     replayed: int = Field(description="Deliveries that are due again.")
+    #: To the microsecond: what lies before it has been replayed.
     next_since: datetime | None = Field(
         description="One call's share was full: replay again since this time; null: that was all."
     )
@@ -178,5 +171,5 @@ def delivery_view(row: Mapping[Any, Any]) -> DeliveryView:
     )
 
 
-def _same(model: type[BaseModel], row: Mapping[Any, Any]) -> Sequence[str]:
+def _same(model: type[Body], row: Mapping[Any, Any]) -> Sequence[str]:
     return [name for name in model.model_fields if name in row]

@@ -9,10 +9,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingest.api.body import described, read_body
 from ingest.api.edge import Edge, ReadsWebhooks, UsesEdge, WritesWebhooks
 from ingest.api.jobs import job_uuid
+from ingest.api.path_ids import EndpointId
 from ingest.api.problems import Problem, documented
-from ingest.api.strict_body import OF_BODY, OF_CALLER, described, read_body
 from ingest.api.webhook_models import (
     EndpointBody,
     EndpointChange,
@@ -23,12 +24,13 @@ from ingest.api.webhook_models import (
 )
 from ingest.identity.audit import Kind
 from ingest.identity.caller import Identity
+from ingest.shapes import web_url
 from ingest.store import audit
 from ingest.store import webhooks as store
 from ingest.webhooks.address import ForbiddenPort, Reach
 from ingest.webhooks.payload import port_of
 from ingest.webhooks.sealing import Keyring
-from schemas.job import Violation, valid_url
+from schemas.job import Violation
 
 router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -38,7 +40,7 @@ router: Final = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     status_code=201,
     response_model=NewSecretView,
     openapi_extra=described(EndpointBody),
-    responses=documented(*OF_BODY),
+    responses=documented("too_many_endpoints"),
 )
 async def add_webhook(
     request: Request, response: Response, edge: UsesEdge, identity: WritesWebhooks
@@ -49,8 +51,7 @@ async def add_webhook(
     async with edge.connection() as connection:
         made = await store.add_endpoint(connection, identity.tenant_id, fields, _keyring(edge))
         if made is None:
-            message = f"At most {store.MAX_ENDPOINTS}: remove one first."
-            raise Problem("invalid_request", errors=[Violation("url", "too_many", message)])
+            raise Problem("too_many_endpoints", f"A tenant has at most {store.MAX_ENDPOINTS}.")
         row, secret = made
         await _audit(connection, "webhook.created", identity, row["endpoint_id"])
     response.headers["Location"] = f"/v1/webhooks/{row['endpoint_id']}"
@@ -58,7 +59,7 @@ async def add_webhook(
     return NewSecretView(**endpoint_view(row), secret=secret)
 
 
-@router.get("", response_model=EndpointList, responses=documented(*OF_CALLER))
+@router.get("", response_model=EndpointList)
 async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> EndpointList:
     """The tenant's endpoints, oldest first."""
     async with edge.connection() as connection:
@@ -66,10 +67,10 @@ async def list_webhooks(edge: UsesEdge, identity: ReadsWebhooks) -> EndpointList
     return EndpointList(data=[EndpointView(**endpoint_view(row)) for row in rows])
 
 
-@router.get(
-    "/{endpoint_id}", response_model=EndpointView, responses=documented(*OF_CALLER, "not_found")
-)
-async def get_webhook(endpoint_id: str, edge: UsesEdge, identity: ReadsWebhooks) -> EndpointView:
+@router.get("/{endpoint_id}", response_model=EndpointView, responses=documented("not_found"))
+async def get_webhook(
+    endpoint_id: EndpointId, edge: UsesEdge, identity: ReadsWebhooks
+) -> EndpointView:
     """One endpoint."""
     found: uuid.UUID = job_uuid(endpoint_id)
     async with edge.connection() as connection:
@@ -83,10 +84,10 @@ async def get_webhook(endpoint_id: str, edge: UsesEdge, identity: ReadsWebhooks)
     "/{endpoint_id}",
     response_model=EndpointView,
     openapi_extra=described(EndpointChange),
-    responses=documented(*OF_BODY, "not_found"),
+    responses=documented("not_found"),
 )
 async def change_webhook(
-    endpoint_id: str, request: Request, edge: UsesEdge, identity: WritesWebhooks
+    endpoint_id: EndpointId, request: Request, edge: UsesEdge, identity: WritesWebhooks
 ) -> EndpointView:
     """Change an endpoint, or enable one again that was disabled."""
     found: uuid.UUID = job_uuid(endpoint_id)
@@ -108,10 +109,10 @@ async def change_webhook(
 @router.post(
     "/{endpoint_id}/rotate",
     response_model=NewSecretView,
-    responses=documented(*OF_CALLER, "not_found"),
+    responses=documented("not_found"),
 )
 async def rotate_secret(
-    endpoint_id: str, response: Response, edge: UsesEdge, identity: WritesWebhooks
+    endpoint_id: EndpointId, response: Response, edge: UsesEdge, identity: WritesWebhooks
 ) -> NewSecretView:
     """Give the endpoint a new secret. For a while the one before it signs too."""
     found: uuid.UUID = job_uuid(endpoint_id)
@@ -131,9 +132,9 @@ async def rotate_secret(
     "/{endpoint_id}",
     status_code=204,
     response_class=Response,
-    responses=documented(*OF_CALLER, "not_found"),
+    responses=documented("not_found"),
 )
-async def remove_webhook(endpoint_id: str, edge: UsesEdge, identity: WritesWebhooks) -> None:
+async def remove_webhook(endpoint_id: EndpointId, edge: UsesEdge, identity: WritesWebhooks) -> None:
     """Remove an endpoint with its log; what is still due there is not sent."""
     found: uuid.UUID = job_uuid(endpoint_id)
     async with edge.connection() as connection:
@@ -166,7 +167,7 @@ def _keyring(edge: Edge) -> Keyring:
 def _checked(edge: Edge, fields: dict[str, Any]) -> dict[str, Any]:
     """The columns in ``fields``. Where the URL's name leads is checked when it is connected to."""
     if "url" in fields:
-        if not valid_url(fields["url"]):
+        if not web_url(fields["url"]):
             wrong = Violation("url", "invalid_url", "Use an http or https URL without a password.")
             raise Problem("invalid_request", errors=[wrong])
         _check_port(edge, fields["url"])

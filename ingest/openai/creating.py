@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError, WithJsonSchema
 
+from ingest.models import StrictBody, Time
 from ingest.openai import mapping
 from ingest.shapes import Guidance, Labels, NegativePrompt, Prompt, Retention, Seed, Steps, WebUrl
-from ingest.submission import InvalidSubmission, SubmitBody, shape_errors, time_of
+from ingest.submission import InvalidSubmission, shape_errors
 from schemas.job import Violation
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -40,10 +40,8 @@ _FORMS: Final = (
 )
 
 
-class VideoBody(BaseModel):
+class VideoBody(StrictBody):
     """One video to be made. What OpenAI has no field for comes through ``extra_body``."""
-
-    model_config = SubmitBody.model_config
 
     prompt: Prompt = Field(description="What to render: at most 8192 bytes of UTF-8.")
     model: _Model | None = Field(None, description="`mochi-1`, which is also the default.")
@@ -59,7 +57,7 @@ class VideoBody(BaseModel):
     guidance_scale: Guidance | None = Field(None, description="0 to 30.")
     seed: Seed | None = Field(None, description="0 to 2^32 - 1; drawn once when left out.")
     priority: Literal["high", "normal", "low"] | None = Field(None, description="Default: normal.")
-    expires_at: Annotated[datetime | None, BeforeValidator(time_of)] = Field(
+    expires_at: Time | None = Field(
         None, description="In the future: it fails when it has not started by then."
     )
     retention_s: Retention | None = Field(None, description="Seconds to keep the video.")

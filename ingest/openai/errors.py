@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from ingest.models import Body
 from schemas.job import Violation
 from schemas.reasons import REASONS
 
@@ -30,7 +31,7 @@ _SAID: Final = 5
 _SCHEMA: Final = "#/components/schemas/ErrorBody"
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Body):
     """What is wrong; all four are always there."""
 
     message: str = Field(description="For people; never quotes what was sent.")
@@ -39,7 +40,7 @@ class ErrorDetail(BaseModel):
     code: str = Field(description="Stable, for programs: that of the problem or of the rule.")
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Body):
     """An error, as OpenAI's clients read it."""
 
     error: ErrorDetail = Field(description="The error.")

@@ -6,30 +6,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from ingest.models import Body, Id
 from ingest.openai import mapping
 from ingest.openai.mapping import VideoStatus
 
 
-class VideoError(BaseModel):
+class VideoError(Body):
     """Why a video was not made."""
 
     code: str = Field(description="Stable, for programs; as in /v1/jobs.")
     message: str = Field(description="What happened, and what to do.")
 
 
-class VideoLinks(BaseModel):
+class VideoLinks(Body):
     """The same job in the native API, where there is more to see."""
 
     job: str = Field(description="The job: attempts, phase, timeline, manifest.")
     content: str | None = Field(description="Where the video is, once it is there.")
 
 
-class Video(BaseModel):
+class Video(Body):
     """A video: a job as the OpenAI client sees it."""
 
-    id: str = Field(description="The id of the job, a UUID.")
+    id: Id = Field(description="The id of the job, a UUID.")
     object: Literal["video"] = Field(description="What this is.")
     model: str = Field(description="The model that makes it.")
     status: VideoStatus = Field(
@@ -42,26 +43,26 @@ class Video(BaseModel):
     prompt: str | None = Field(description="What it is made from.")
     size: str = Field(description="WIDTHxHEIGHT in pixels.")
     seconds: str = Field(description="Its length: (frames - 1) / 30.")
-    remixed_from_video_id: str | None = Field(description="Always null: nothing can be remixed.")
+    remixed_from_video_id: None = Field(description="Always null: nothing can be remixed.")
     error: VideoError | None = Field(description="Why it failed; else null.")
     metadata: dict[str, str] = Field(description="Labels, given back as they are.")
     links: VideoLinks = Field(description="Beyond the contract: where else to look.")
 
 
-class VideoList(BaseModel):
+class VideoList(Body):
     """One page of videos."""
 
     object: Literal["list"] = Field(description="What this is.")
     data: list[Video] = Field(description="The videos of this page.")
-    first_id: str | None = Field(description="The first one's id; null on an empty page.")
-    last_id: str | None = Field(description="The last one's id: `after` of the next page.")
+    first_id: Id | None = Field(description="The first one's id; null on an empty page.")
+    last_id: Id | None = Field(description="The last one's id: `after` of the next page.")
     has_more: bool = Field(description="Whether there is a next page.")
 
 
-class VideoDeleted(BaseModel):
+class VideoDeleted(Body):
     """A video that is no more."""
 
-    id: str = Field(description="Its id.")
+    id: Id = Field(description="Its id.")
     deleted: bool = Field(description="That it is deleted.")
     object: Literal["video.deleted"] = Field(description="What this is.")
 

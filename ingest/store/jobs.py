@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ingest.submission import Submission
 from ingest.tables import idempotency_keys, jobs, timeline
 from ingest.view import TERMINAL_STATUSES, as_submitted
-from schemas.job import DEFAULT_POOL, job_id_of_key, spec_digest, spec_of
+from schemas.job import DEFAULT_POOL, spec_digest, spec_of
 
 Row = Mapping[Any, Any]
 
@@ -52,14 +52,13 @@ class KeyOfJob(NamedTuple):
     at: datetime
 
 
-def job_id_for(submission: Submission, idempotency_key: str | None) -> str:
-    """The id of the job: given, or derived from the key, or new."""
-    request = submission.request
-    if request.job_id is not None:
-        return request.job_id
-    if idempotency_key is not None:
-        return job_id_of_key(request.tenant_id, idempotency_key)
-    return str(uuid.uuid4())
+def job_id_for(submission: Submission) -> str:
+    """The id of the job: given or new.
+
+    An Idempotency-Key's row keeps the id: one that was made from the key could be guessed by other
+    tenants, who could ask whether the job is there, or take its id first.
+    """
+    return submission.request.job_id or str(uuid.uuid4())
 
 
 def row_for(

@@ -82,7 +82,7 @@ HARMLESS: dict[str, Change] = {
     "an optional field comes": lambda d: _submit(d)["properties"].update(x={"type": "string"}),
     "an answer has one more field": lambda d: _job(d)["properties"].update(x={"type": "string"}),
     "words change": lambda d: _job(d)["properties"]["id"].update(description="Other words."),
-    "one more error": lambda d: _list(d)["responses"].update({"429": {"description": "Slow."}}),
+    "one more error": lambda d: _list(d)["responses"].update({"418": {"description": "Tea."}}),
 }
 
 

@@ -80,13 +80,13 @@ def test_all_but_public_routes_ask_who_calls_and_every_error_is_a_problem() -> N
             assert {"401", "403"} <= set(operation["responses"]), where
         for status, answer in operation["responses"].items():
             if status >= "400":
-                own = errors.owns(path)
-                media = "application/json" if own else problems.MEDIA_TYPE
+                openai = errors.owns(path)
+                media = "application/json" if openai else problems.MEDIA_TYPE
                 assert list(answer["content"]) == [media], f"{where} {status}"
                 codes = [part for part in answer["description"].split("`") if part in REASONS]
                 assert codes, f"{where} {status}"
-                told = {errors.status_of(c) if own else REASONS[c].status for c in codes}
-                assert told == {int(status)}, where
+                of = {errors.status_of(c) if openai else REASONS[c].status for c in codes}
+                assert of == {int(status)}, where
 
 
 def test_operations_have_names_of_their_own() -> None:
