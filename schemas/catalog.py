@@ -32,6 +32,9 @@ TOPIC_RECORDS: Final = (
     "AuditEvent",
 )
 
+#: The order in which a schema's members are written.
+_MEMBERS: Final = ("type", "logicalType", "name", "namespace", "doc", "fields", "items", "values")
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -62,9 +65,15 @@ def fingerprint_of(parsed: Any) -> bytes:
 
 
 def _plain(node: Any) -> Any:
+    """The schema without fastavro's own marks, its members in one order: fastavro has a set's."""
     if isinstance(node, dict):
-        return {key: _plain(value) for key, value in node.items() if not key.startswith("__")}
+        kept = sorted((key for key in node if not key.startswith("__")), key=_rank)
+        return {key: _plain(node[key]) for key in kept}
     return [_plain(item) for item in node] if isinstance(node, list) else node
+
+
+def _rank(member: str) -> tuple[int, str]:
+    return (_MEMBERS.index(member) if member in _MEMBERS else len(_MEMBERS), member)
 
 
 @functools.cache

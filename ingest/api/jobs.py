@@ -44,11 +44,11 @@ REFUSALS: Final = (
 )
 
 #: What the store refuses, and what the client is told.
-CONFLICTS: Final[dict[type[Exception], str]] = {
-    store.KeyConflict: "idempotency_conflict",
-    store.KeyInFlight: "idempotency_in_flight",
-    store.JobConflict: "job_conflict",
-    store.JobDeleted: "job_conflict",
+CONFLICTS: Final[dict[type[Exception], tuple[str, str | None]]] = {
+    store.KeyConflict: ("idempotency_conflict", None),
+    store.KeyInFlight: ("idempotency_in_flight", None),
+    store.JobConflict: ("job_conflict", None),
+    store.JobDeleted: ("job_conflict", "The id is that of a job that was deleted."),
 }
 
 
@@ -113,7 +113,7 @@ async def _commit(
             return await store.submit(edge.database, row, idempotency_key, asked.fingerprint())
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem(CONFLICTS[type(error)]) from None
+        raise Problem(*CONFLICTS[type(error)]) from None
 
 
 async def hand_over(edge: Edge, row: store.Row) -> None:

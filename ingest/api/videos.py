@@ -30,7 +30,7 @@ from ingest.api.edge import (
 )
 from ingest.api.form import ignore_body, read_form
 from ingest.api.idempotency import IdempotencyKey, plain_key
-from ingest.api.jobs import CONFLICTS, REFUSALS, hand_over, job_row, job_uuid
+from ingest.api.jobs import CONFLICTS, REFUSALS, hand_over, job_row
 from ingest.api.moderated import allow
 from ingest.api.path_ids import VideoId
 from ingest.api.previews import picture
@@ -46,7 +46,7 @@ from ingest.openai.mapping import poll_after_ms
 from ingest.store import creates, listing
 from ingest.store import jobs as store
 from ingest.submission import InvalidSubmission, Submission, submission
-from schemas.job import Violation
+from schemas.job import Violation, canonical_job_id
 
 router: Final = APIRouter(prefix=ROOT, tags=["openai"])
 _COUNT: Final = re.compile(r"[0-9]{1,4}")
@@ -144,7 +144,7 @@ async def _commit(
             return await creates.submit(edge.database, row, create)
     except tuple(CONFLICTS) as error:
         SUBMITTED.labels("conflict").inc()
-        raise Problem(CONFLICTS[type(error)]) from None
+        raise Problem(*CONFLICTS[type(error)]) from None
 
 
 def _retries(text: str | None) -> int:
@@ -180,10 +180,10 @@ async def list_videos(
 
 
 def _listed(after: str) -> uuid.UUID:
-    try:
-        return job_uuid(after)
-    except Problem:  # what is no UUID is no video either
-        raise _unknown_after() from None
+    job_id = canonical_job_id(after)
+    if job_id is None:
+        raise _unknown_after()
+    return uuid.UUID(job_id)
 
 
 def _unknown_after() -> Problem:

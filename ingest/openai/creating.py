@@ -85,7 +85,9 @@ def form_schema() -> dict[str, Any]:
     }
     label = {"type": "string", "maxLength": MAX_METADATA_BYTES, "pattern": PRINTABLE}
     labels = {r"^metadata\[[A-Za-z0-9._-]{1,64}\]$": label | {"description": "A label."}}
-    return schema | {"title": "VideoForm", "properties": fields, "patternProperties": labels}
+    about = "A video to be made, as a form; a label is a field named metadata[NAME]."
+    named = {"title": "VideoForm", "description": about}
+    return schema | named | {"properties": fields, "patternProperties": labels}
 
 
 def _present(field: dict[str, Any]) -> dict[str, Any]:

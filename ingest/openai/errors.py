@@ -17,7 +17,7 @@ from schemas.reasons import REASONS
 #: Below this path, errors have this shape.
 ROOT: Final = "/v1/videos"
 #: Statuses that mean something else to the client, or nothing.
-_STATUS: Final = {"idempotency_conflict": 409, "job_deleted": 404, "video_expired": 404}
+_STATUS: Final = {"idempotency_conflict": 409, "video_expired": 404}
 #: What a repeat cannot change, though its status would have the client try.
 _FINAL: Final = frozenset(
     {"idempotency_conflict", "job_conflict", "job_ended", "preview_failed", "video_not_ready"}

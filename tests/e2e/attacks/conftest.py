@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx2
@@ -58,18 +59,14 @@ def raw(stack: Stack) -> Raw:
 
     def send(content: bytes) -> bytes:
         with socket.create_connection((url.hostname, url.port), timeout=10) as conn:
-            conn.settimeout(3)
-            try:
-                conn.sendall(content)
-                conn.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # it closed while we were still sending: what it said is there to be read
+            conn.settimeout(2)
             answer = b""
-            try:
+            # It may close while we still send: what it said is there to be read.
+            with suppress(OSError):
+                conn.sendall(content)
+            with suppress(OSError):
                 while len(answer) < _MOST and (chunk := conn.recv(_MOST)):
                     answer += chunk
-            except OSError:
-                pass
             return answer
 
     return send

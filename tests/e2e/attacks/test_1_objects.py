@@ -21,7 +21,7 @@ def owned(api: Api) -> dict[str, str]:
     """Ids that belong to the stack's own tenant, by the name of a path's parameter."""
     job = api.submit(metadata={"of": "the victim"})
     api.await_status(job, "completed")
-    hook = api.http.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/never"})
+    hook = api.http.post("/v1/webhooks", json={"url": "http://127.0.0.1:9999/never"})
     assert hook.status_code == 201, hook.text
     return {"job_id": job, "video_id": job, "endpoint_id": hook.json()["id"]}
 

@@ -35,13 +35,13 @@ def test_an_endpoint_cannot_bring_a_secret_or_a_tenant_of_its_choice(
     stranger: httpx2.Client,
 ) -> None:
     for field in ({"tenant_id": "default"}, {"secret": "whsec_AAAA"}, {"id": "1"}):
-        body = {"url": "http://127.0.0.1:9/hook", **field}
+        body = {"url": "http://127.0.0.1:9999/hook", **field}
         assert stranger.post("/v1/webhooks", json=body).status_code == 422
 
 
 def test_no_answer_shows_what_is_the_services_own(api: Api) -> None:
-    job = api.submit(webhook_url="http://127.0.0.1:9/hook")
-    api.http.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/hook"})
+    job = api.submit(webhook_url="http://127.0.0.1:9999/hook")
+    api.http.post("/v1/webhooks", json={"url": "http://127.0.0.1:9999/hook"})
     shown = api.http.get(f"/v1/jobs/{job}").text + api.http.get("/v1/webhooks").text
     for name in ('"secret"', '"traceparent"', '"request"', '"key_hash"', '"event_offset"'):
         assert name not in shown

@@ -7,7 +7,7 @@ import pytest
 
 from infra.stack import Stack
 from tests.e2e.attacks.conftest import Raw
-from tests.support.api import Api
+from tests.support.api import SMALL, Api
 
 HOST = b"host: 127.0.0.1\r\n"
 HIDDEN = b"GET /v1/keys HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -62,14 +62,16 @@ def test_an_odd_path_leads_nowhere(raw: Raw, path: bytes) -> None:
 
 @pytest.mark.parametrize("method", [b"TRACE", b"CONNECT", b"PROPFIND", b"FOO", b"GET\x00"])
 def test_an_odd_method_is_refused(raw: Raw, method: bytes) -> None:
-    answer = raw(method + b" /v1/jobs HTTP/1.1\r\n" + HOST + b"x-canary: c4n4ry\r\n\r\n")
+    answer = raw(
+        method + b" /v1/jobs HTTP/1.1\r\n" + HOST + b"connection: close\r\nx-canary: c4n4ry\r\n\r\n"
+    )
     assert answer[9:10] == b"4" or answer == b""
     assert b"c4n4ry" not in answer
 
 
 def test_line_breaks_in_names_split_no_header(api: Api) -> None:
     metadata = {"a\r\nset-cookie: x=1": "b\r\nset-cookie: y=1"}
-    answer = api.http.post("/v1/jobs", json={"prompt": "a fox", "metadata": metadata})
+    answer = api.http.post("/v1/jobs", json={"prompt": "a fox", **SMALL, "metadata": metadata})
     assert "set-cookie" not in answer.headers
     split = api.http.get("/v1/jobs/%0d%0aset-cookie:%20x=1/video")
     assert split.status_code == 404

@@ -10,7 +10,7 @@ from tests.e2e.attacks.routes import documented_routes
 from tests.support.api import fresh_id
 
 #: What a prober or an orchestrator may ask without a key.
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/v1/openapi.json"}
 
 
 def test_every_documented_route_asks_who_it_is(stack: Stack) -> None:

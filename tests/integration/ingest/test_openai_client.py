@@ -37,6 +37,8 @@ VIDEO = mp4(7)
 #: What becomes of a job whose prompt begins so; the others stay as they are.
 FATES = {"finish": ("Admitted", "Started", "Completed"), "fail": ("Admitted", "Failed")}
 FATES["run"] = ("Admitted", "Started")
+#: The video that a webhook tells of.
+TOLD = uuid.UUID("0b0f6c1e-7f7e-4d51-9c1c-3b0e6a0f7f11")
 KEYS = {
     *("id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at"),
     *("prompt", "size", "seconds", "remixed_from_video_id", "error"),
@@ -99,7 +101,7 @@ def spec_of_row(job_id: str, spec: dict[str, Any]) -> Any:
 def webhook() -> str:
     """A delivery to an endpoint of OpenAI's shape."""
     now = datetime.now(UTC)
-    body = openai_payload("Completed", uuid.uuid4(), now, str(uuid.uuid4()))
+    body = openai_payload("Completed", TOLD, now, str(uuid.uuid4()))
     assert body is not None
     headers = signed_headers([SECRET], "msg_1", body, now)
     return json.dumps({"body": body, "headers": headers, "secret": SECRET})
@@ -232,4 +234,4 @@ def test_a_deleted_video_is_stopped_on_its_gpu(edge: EdgeStack, seen: dict[str, 
 
 
 def test_a_webhook_is_unwrapped(seen: dict[str, Any]) -> None:
-    assert seen["event"] == ["video.completed", "j"]
+    assert seen["event"] == ["video.completed", str(TOLD)]

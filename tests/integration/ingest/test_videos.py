@@ -226,6 +226,9 @@ def test_every_error_below_the_path_has_the_shape_of_the_api(
     error(api.post("/v1/videos", content=b""), 415, "unsupported_media_type")
     for path in ("edits", "extensions", "characters", "x/remix"):
         error(api.post(f"/v1/videos/{path}", json={"prompt": "x"}), 404, "unsupported")
+        if path != "x/remix":
+            error(api.get(f"/v1/videos/{path}"), 405, "method_not_allowed")
+    error(api.get("/v1/videos?after=batch"), 404, "invalid_cursor", "after")
     error(api.get("/v1/videos/characters/x"), 404, "unsupported")
     with edge.client(add_key(edge, "default", "viewer")) as viewer:
         error(viewer.post("/v1/videos", json={"prompt": "x"}), 403, "forbidden")

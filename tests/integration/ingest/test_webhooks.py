@@ -175,6 +175,16 @@ def test_endpoints_are_checked_and_belong_to_their_tenant(
     assert api.delete(f"/v1/webhooks/{made}").status_code == 404
 
 
+def test_a_tenant_has_a_bounded_number_of_endpoints(edge: EdgeStack) -> None:
+    with edge.client(add_key(edge, tenant())) as client:
+        body = {"url": "http://example.com/x"}
+        made = [client.post("/v1/webhooks", json=body).json()["id"] for _ in range(50)]
+        refused = client.post("/v1/webhooks", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "too_many_endpoints")
+        assert client.delete(f"/v1/webhooks/{made[0]}").status_code == 204
+        assert client.post("/v1/webhooks", json=body).status_code == 201
+
+
 def test_a_replay_of_the_feed_makes_no_delivery_twice(bare_edge: EdgeStack) -> None:
     log = bare_edge.log()
     with Receiver() as receiver:

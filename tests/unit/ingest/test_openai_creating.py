@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from ingest.openai.creating import form_body, job_body, renamed
+from ingest.openai.creating import form_body, form_schema, job_body, renamed
 from ingest.submission import InvalidSubmission
 from schemas.job import Violation
 
@@ -82,6 +83,18 @@ def test_a_form_gives_back_what_the_client_flattened() -> None:
         "metadata": {"a": "1", "b[c]": "true"},
         "priority": "low",
     }
+
+
+def test_a_small_number_is_read_as_python_writes_it() -> None:
+    assert form_body([("guidance_scale", str(1e-05))]) == {"guidance_scale": 1e-05}
+
+
+def test_the_schema_of_a_form_knows_no_null() -> None:
+    schema = form_schema()
+    assert "null" not in json.dumps(schema)
+    assert schema["required"] == ["prompt"]
+    assert {"seconds", "size", "seed"} <= set(schema["properties"])
+    assert not {"metadata", "input_reference"} & set(schema["properties"])
 
 
 def test_what_is_no_number_stays_text_and_is_refused_as_such() -> None:
