@@ -32,13 +32,13 @@ def documented() -> set[str]:
 
 def raised() -> set[str]:
     """The codes that ``Problem`` is made of anywhere in the ingest part."""
-    found = {code for code, _ in CONFLICTS.values()}
+    found = {str(code) for code, _ in CONFLICTS.values()}
     for path in (_ROOT / "ingest").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
                 code = node.args[0]
-                found |= {code.value} if isinstance(code, ast.Constant) else set()
-    return {str(code) for code in found}
+                found |= {str(code.value)} if isinstance(code, ast.Constant) else set()
+    return found
 
 
 _SOURCES = [path for of in _TESTS for path in sorted((_ROOT / of).rglob("*.py"))]
