@@ -95,7 +95,7 @@ async def submit_job(
         await hand_over(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
     row, applied = done.row, {}
-    if prefer is not None and await waited(request, edge, identity, row["job_id"], prefer, END):
+    if prefer is not None and await waited(request, edge, identity, row, prefer, END):
         applied = {APPLIED: f"wait={prefer}"}
         row = await job_row(edge, identity.tenant_id, str(row["job_id"]))
     shown = job_json(row)
