@@ -95,7 +95,7 @@ async def submit_job(
         await hand_over(edge, done.row)
     SUBMITTED.labels("created" if done.created else "repeated").inc()
     row, applied = done.row, {}
-    if prefer is not None and await waited(request, edge, identity, row["job_id"], prefer, END):
+    if prefer is not None and await waited(request, edge, identity, row, prefer, END):
         applied = {APPLIED: f"wait={prefer}"}
         row = await job_row(edge, identity.tenant_id, str(row["job_id"]))
     shown = job_json(row)
@@ -136,9 +136,7 @@ async def get_job(
     With ``Prefer: wait=N`` the answer comes once it has changed or ended, or after N seconds.
     """
     row, applied = await job_row(edge, identity.tenant_id, job_id), {}
-    if prefer is not None and await waited(
-        request, edge, identity, row["job_id"], prefer, END_OR_CHANGE
-    ):
+    if prefer is not None and await waited(request, edge, identity, row, prefer, END_OR_CHANGE):
         applied = {APPLIED: f"wait={prefer}"}
         row = await job_row(edge, identity.tenant_id, job_id)
     answer = Json((await shown_all(edge, [row]))[0], headers=applied)

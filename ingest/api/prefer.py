@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import uuid
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request
@@ -17,6 +16,7 @@ from ingest.api.problems import Problem
 from ingest.identity.caller import Identity
 from ingest.live.hub import TooManyStreams
 from ingest.live.mailbox import Mailbox
+from ingest.live.openings import Opened, Row
 from ingest.live.position import Position
 from ingest.view import TERMINAL_STATUSES
 
@@ -56,7 +56,7 @@ Prefers = Annotated[int | None, Depends(prefers)]
 
 
 async def waited(
-    request: Request, edge: Edge, identity: Identity, job_id: uuid.UUID, seconds: int, until: str
+    request: Request, edge: Edge, identity: Identity, row: Row, seconds: int, until: str
 ) -> bool:
     """Wait until the job has ended or changed, or the time is over.
 
@@ -64,7 +64,7 @@ async def waited(
         request: What waits: from now on it is no part of this process's work.
         edge: Whose watcher wakes it.
         identity: Who waits: it counts among the tenant's streams.
-        job_id: A job of the tenant.
+        row: The tenant's job as it was read for this request.
         seconds: The longest wait.
         until: ``END``, or ``END_OR_CHANGE``.
 
@@ -77,13 +77,13 @@ async def waited(
     request.scope[NO_LONGER_PENDING]()
     try:
         await edge.streams.begun()
-        box = edge.streams.join(identity, job_id, Position(), events_only=True)
+        box = edge.streams.join(identity, row["job_id"], Position(), events_only=True)
     except (TooManyStreams, TimeoutError):
         return False
     try:
         # Only now: what comes after this look comes into the box.
-        opened = await edge.streams.openings.look(job_id)
-        if opened is not None and opened[0]["status"] not in TERMINAL_STATUSES:
+        opened = await edge.streams.openings.look(row["job_id"])
+        if opened is not None and not _over(opened, row, until):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await _woken(box, until)
@@ -94,6 +94,15 @@ async def waited(
     if box.end == "revoked":
         raise Problem("unauthenticated")
     return True
+
+
+def _over(opened: Opened, row: Row, until: str) -> bool:
+    """Whether what is waited for came before the wait began."""
+    now, events = opened
+    if now["status"] in TERMINAL_STATUSES:
+        return True
+    last = events[-1]["offset"] if events else None
+    return until == END_OR_CHANGE and last != row["event_offset"]
 
 
 async def _woken(box: Mailbox, until: str) -> None:

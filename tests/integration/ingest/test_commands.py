@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -72,10 +73,10 @@ def test_submit_list_watch_and_download(
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_a_failed_job_gives_status_1_and_its_reason(log: Log, ttv: Ttv) -> None:
+def test_a_failed_job_gives_status_1_and_its_reason(log: Log, ttv: Ttv, api: httpx2.Client) -> None:
     of = job()
     log.write(happened(of, "Admitted", "Failed"))
-    until(lambda: of.job_id in ttv.run("list", "--limit", "100", "--json"), 20)
+    until(lambda: api.get(f"/v1/jobs/{of.job_id}").status_code == 200, 20)
     assert ttv.json("watch", of.job_id, status=1)["reason"]["code"] == "bad_output"
 
 

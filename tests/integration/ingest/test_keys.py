@@ -65,7 +65,9 @@ def test_a_keys_life_from_its_making_to_its_revocation(edge: EdgeStack, api: htt
         "key.rotated",
         "key.revoked",
     ]
-    [admin] = edge.sql("SELECT key_id FROM api_keys WHERE prefix IS NULL AND role = 'admin'")
+    [admin] = edge.sql(
+        "SELECT key_id FROM api_keys WHERE prefix IS NULL ORDER BY created_at LIMIT 1"
+    )
     assert {actor for _, actor in events} == {f"key:{admin['key_id']}"}
 
 

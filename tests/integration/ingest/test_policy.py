@@ -59,7 +59,7 @@ def foreign(edge: EdgeStack, log: Log) -> dict[str, str]:
     log.write(happened(done, "Admitted", "Completed", artifact_=video))
     with edge.client(add_key(edge, "owner")) as owner:
         waiting = owner.post("/v1/jobs", json={"prompt": "mine"}).json()["id"]
-        endpoint = owner.post("/v1/webhooks", json={"url": "http://example.com/x"}).json()["id"]
+        endpoint = owner.post("/v1/webhooks", json={"url": "http://127.0.0.1:9999/"}).json()["id"]
         path = f"/v1/jobs/{done.job_id}"
         until(lambda: owner.get(path).json().get("status") == "completed", 20)
         assert owner.get(f"{path}/video").status_code == 307
