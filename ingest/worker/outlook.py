@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from infra.kafka_login import aiokafka_login
 from infra.settings import Settings
 from infra.telemetry import log
 from ingest.store import queue as store
@@ -31,6 +32,7 @@ async def follow_outlook(settings: Settings, database: AsyncEngine) -> None:
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        **aiokafka_login(settings),
     )
     decoder = codec(settings.registry)
     try:
