@@ -30,7 +30,8 @@ from tests.support.feeds import read_messages
 from tests.support.settings import settings_from
 from tests.support.wait import until
 
-pytestmark = pytest.mark.stack
+#: A stack of its own: for the nightly run.
+pytestmark = [pytest.mark.stack, pytest.mark.strike]
 _EXAMPLE = Path(__file__).parents[3] / "schemas" / "examples" / "produce_job_secure.py"
 TOPICS = Topics()
 TENANTS = ("default", "acme")
