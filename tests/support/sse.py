@@ -87,8 +87,10 @@ class Reader:
                 elif name == "data":
                     event.data = json.loads(value)
                 elif name == "id":
-                    event.id = self.last_id = value
+                    event.id = value
                 elif not line:
+                    # An id counts with its whole event: one that broke off in between comes again.
+                    self.last_id = event.id or self.last_id
                     if event.data:
                         self.events.append(event)
                     event = Event()
